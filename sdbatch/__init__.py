@@ -1,0 +1,3 @@
+"""sdbatch: batches of Stable Diffusion pictures, reproducible row by row."""
+
+__version__ = "0.1.0"
