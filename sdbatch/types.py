@@ -1,0 +1,97 @@
+"""The frozen types that pass from room to room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Record = dict[str, Any]
+"""One line of the manifest, by column name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One picture to make.
+
+    Attributes:
+        id: which picture (20 hex digits).
+        row: which line: id, stage and free columns (20 hex digits).
+        path: where the picture goes, relative to the run directory, with `/`.
+        params: every parameter by name, defaults filled in, templates filled.
+        fields: the free columns, as text.
+    """
+
+    id: str
+    row: str
+    stage: str
+    path: str
+    params: Mapping[str, Any]
+    fields: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """How pictures are made: everything outside the `id` that may change bits, resolved (no `auto` left)."""
+
+    batch_size: int
+    threads: int
+    dtype: str
+    device: str
+    attention: str
+    compile: bool
+    vae_tiling: bool
+    vram: str
+    oom: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is written.
+
+    Attributes:
+        dir: run directory, relative to the spec; None means `runs/NAME`.
+        filename: template of a name without extension.
+        format: png, webp or jpeg.
+        quality: 1 to 100 for jpeg, and for webp (100 is lossless); None is the format's default.
+    """
+
+    dir: str | None = None
+    filename: str = "{id}"
+    format: str = "png"
+    quality: int | None = None
+    save: tuple[str, ...] = ()
+    watermark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a worker holds at a time: rows of one batch key; rows alike in `id` stand side by side."""
+
+    number: int
+    rows: tuple[Row, ...]
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt at a row."""
+
+    id: str
+    row: str
+    attempt: int
+    error: str
+    message: str
+    when: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseResult:
+    """What came of a lease: records of the rows made, failures of those not, rows left when stopped."""
+
+    lease: Lease
+    records: tuple[Record, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    left: tuple[Row, ...] = ()
+    worker: Mapping[str, Any] = field(default_factory=dict)
