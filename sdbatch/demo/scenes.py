@@ -36,6 +36,13 @@ PLACES: dict[str, tuple[int, int]] = {  # direction from the centre, x to the ri
     "bottom": (0, 1),
     "center": (0, 0),
 }
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "shape": SHAPES,
+    "color": tuple(COLORS),
+    "size": tuple(SIZES),
+    "place": tuple(PLACES),
+    "background": BACKGROUNDS,
+}
 
 _SIZE_WORDS = {"small": ("small", "little"), "medium": ("medium", "medium-sized"), "large": ("large", "big")}
 _PLACE_WORDS = {

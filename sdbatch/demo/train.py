@@ -23,14 +23,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from sdbatch.demo import networks, scenes
+from sdbatch.demo.scenes import ATTRIBUTES
 
-ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "shape": scenes.SHAPES,
-    "color": tuple(scenes.COLORS),
-    "size": tuple(scenes.SIZES),
-    "place": tuple(scenes.PLACES),
-    "background": scenes.BACKGROUNDS,
-}
 SAVE_SECONDS = 120.0
 
 
@@ -181,7 +175,7 @@ def train_unet(
         ids = captions(picks, rng, 0.0)
         return tells(text(ids)[0], ids, picks)
 
-    Loop("text", work, {"text": text, "heads": heads}, max(1, min(600, steps // 4)), 1e-3, seed + 1).run(text_loss)
+    Loop("text", work, {"text": text, "heads": heads}, max(1, min(300, steps // 4)), 1e-3, seed + 1).run(text_loss)
 
     latents = _latents(vae, data) * vae.config.scaling_factor
     alphas = networks.make_scheduler().alphas_cumprod

@@ -1,0 +1,332 @@
+"""What every command and every notebook calls."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sdbatch import errors, plan, prepare
+from sdbatch.render import device
+from sdbatch.run import dispatch
+from sdbatch.run.dispatch import WorkerDied
+from sdbatch.spec import dump
+from sdbatch.store.manifest import Manifest
+from sdbatch.types import LeaseResult
+
+
+class Listener(Protocol):
+    """Who is told how a run goes on."""
+
+    def begin(self, rows: int, done: int, left: int, directory: Path) -> None:
+        """The run starts."""
+
+    def rows(self, count: int) -> None:
+        """A batch came to an end in this process."""
+
+    def result(self, result: LeaseResult) -> None:
+        """A lease was committed."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is executed; nothing here changes a picture.
+
+    Attributes:
+        executor: auto, local or ray.
+        limit: at most so many rows.
+        max_failures: a number, or a share such as `5%`; None never stops.
+        retry: whether rows that failed before are tried again; a text tries only that class of error.
+    """
+
+    executor: str = "auto"
+    ray_address: str | None = None
+    actors: int | None = None
+    gpus_per_actor: float | None = None
+    limit: int | None = None
+    max_failures: str | None = None
+    retry: bool | str = True
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run came to."""
+
+    directory: str
+    rows: int
+    done: int
+    made: int
+    failed: int
+    left: int
+    retired: int
+    stopped: bool
+    limited: bool = False
+    schema: int = 1
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code."""
+        if self.stopped:
+            return errors.EXIT_INTERRUPTED
+        return errors.EXIT_ROWS_FAILED if self.failed else errors.EXIT_OK
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What a run would do.
+
+    Attributes:
+        cells: one entry a batch key: its parameters, rows, batches and batch shape.
+        seconds: expected time for one worker, from earlier rates; None where there are none.
+        bytes: expected size on disk of what is left; None where nothing is there to judge by.
+    """
+
+    job: str
+    directory: str
+    rows: int
+    done: int
+    left: int
+    retired: int
+    duplicates: int
+    batches: int
+    padded_share: float
+    model_loads: int
+    seconds: float | None
+    bytes: int | None
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    schema: int = 1
+
+
+def run(
+    job: prepare.Job,
+    options: RunOptions,
+    listener: Listener,
+    stopping: Callable[[], bool] = lambda: False,
+    command: Sequence[str] = (),
+) -> RunReport:
+    """Make the rows of a job that are not made yet.
+
+    Raises:
+        BusyError: another run holds the directory.
+        StoreError: the directory cannot be written.
+        SpecError, ModelError, UsageError: the job cannot be run as it is.
+    """
+    with job.directory.lock():
+        job.directory.store.sweep()
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        manifest = job.directory.manifest(name, job.rows.fields)
+        manifest.open()
+        done = manifest.done()
+        planned = job.plan(done, _held(manifest, options.retry))
+        limited = options.limit is not None and options.limit < planned.left
+        work = planned.limit(options.limit) if options.limit is not None else planned
+        job.directory.begin(_about(job, name, command), dump.resolved(job.spec, job.render, job.directory.path))
+        listener.begin(planned.rows, planned.done, len(work.order), job.directory.path)
+        recorded = _record_known(job, manifest, planned, name)
+        outcome = dispatch.Outcome()
+        if len(work.order) and not stopping():
+            outcome = _dispatch(job, options, listener, stopping, manifest, work, name)
+        report = RunReport(
+            directory=str(job.directory.path),
+            rows=planned.rows,
+            done=planned.done + outcome.made + recorded,
+            made=outcome.made,
+            failed=outcome.failed + planned.held,
+            left=planned.rows - planned.done - outcome.made - recorded,
+            retired=planned.retired,
+            stopped=outcome.stopped or (stopping() and bool(len(work.order))),
+            limited=limited,
+        )
+        job.directory.finish(name, {**asdict(report), "exit_code": report.exit_code})
+        return report
+
+
+def plan_job(job: prepare.Job) -> PlanReport:
+    """Say what a run would do; loads no model."""
+    manifest = job.directory.manifest(fields=job.rows.fields)
+    made = job.plan(manifest.done())
+    seconds, size = _estimate(job, manifest, made)
+    cells = []
+    for code, cell in enumerate(made.kinds):
+        if not cell.rows:
+            continue
+        first = job.rows.take(made.order[made.cells == code][:1])[0].params
+        names = ("model", "mode", "width", "height", "steps", "scheduler")
+        about = {name: first[name] for name in names}
+        cells.append({**about, "rows": cell.rows, "batches": cell.batches, "batch_size": cell.size})
+    return PlanReport(
+        job=job.spec.name,
+        directory=str(job.directory.path),
+        rows=made.rows,
+        done=made.done,
+        left=made.left,
+        retired=made.retired,
+        duplicates=made.duplicates,
+        batches=made.batches,
+        padded_share=round(made.padded_share, 4),
+        model_loads=made.model_loads,
+        seconds=seconds,
+        bytes=size,
+        cells=cells,
+    )
+
+
+def validate(path: Path, overrides: Sequence[str] = ()) -> list[errors.Problem]:
+    """Every mistake in a spec and its rows; none when it is sound."""
+    try:
+        prepare.job(path, overrides=overrides, allow_mixed=True, adopt=True).plan(prepare.Done())
+    except errors.SpecError as error:
+        return error.problems
+    except errors.ModelError as error:
+        return [errors.Problem(str(path), None, "model", str(error))]
+    return []
+
+
+def schema() -> dict[str, Any]:
+    """The spec's JSON Schema."""
+    from sdbatch.spec.schema import json_schema
+
+    return json_schema()
+
+
+def job(path: Path | str, **options: Any) -> prepare.Job:
+    """Read a spec, a table or a run directory: see `prepare.job`."""
+    return prepare.job(Path(path), **options)
+
+
+def _dispatch(
+    job: prepare.Job,
+    options: RunOptions,
+    listener: Listener,
+    stopping: Callable[[], bool],
+    manifest: Manifest,
+    work: plan.Plan,
+    name: str,
+) -> dispatch.Outcome:
+    from sdbatch.run.worker import Task
+
+    def commit(result: LeaseResult) -> None:
+        manifest.commit(result.records, result.failures)
+        job.directory.log("lease_done", lease=result.lease.number, made=len(result.records), failed=len(result.failures))
+        listener.result(result)
+
+    def died(death: WorkerDied) -> None:
+        job.directory.log("worker_died", worker=death.worker, lease=death.lease.number, message=death.message)
+
+    task = Task(name, job.directory.path.absolute(), job.spec.base, job.render, job.spec.output, job.memory)
+    ray_wanted = options.executor == "ray" or (
+        options.executor == "auto" and (job.hardware.count > 1 or (options.actors or 1) > 1 or bool(options.ray_address))
+    )
+    pool: dispatch.Pool
+    if ray_wanted:
+        from sdbatch.run.ray import RayPool
+
+        ray_pool = RayPool(
+            task,
+            actors=options.actors,
+            gpus_per_actor=options.gpus_per_actor,
+            address=options.ray_address,
+            on_event=listener.say,
+        )
+        pool, workers = ray_pool, len(ray_pool)
+    else:
+        from sdbatch.run.local import LocalPool
+
+        pool, workers = LocalPool(task, stopping, listener.rows), 1
+    return dispatch.run(
+        work.leases(job.rows.take, workers),
+        pool,
+        commit,
+        stopping=stopping,
+        too_many=_too_many(options.max_failures, work.rows),
+        on_death=died,
+    )
+
+
+def _record_known(job: prepare.Job, manifest: Manifest, planned: plan.Plan, run_name: str) -> int:
+    """Rows whose picture is there under another row: a line each, and a file where the name differs."""
+    if not len(planned.recorded):
+        return 0
+    from sdbatch.store.directory import now
+
+    rows = job.rows.take(planned.recorded)
+    known = manifest.records([row.id for row in rows])
+    lines = []
+    for row in rows:
+        line = known[row.id]
+        if row.path != line["path"]:
+            data = job.directory.store.read(line["path"])
+            if data is None:
+                raise errors.StoreError(f"{job.directory.path / line['path']}: in the manifest, but not there")
+            job.directory.store.replace(row.path, data)
+        free = {f"field_{name}": value for name, value in row.fields.items()}
+        lines.append({**line, **free, "row": row.row, "path": row.path, "run": run_name, "finished_at": now()})
+    manifest.commit(lines)
+    return len(lines)
+
+
+def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any]:
+    from sdbatch import __version__
+
+    return {
+        "run": name,
+        "job": job.spec.name,
+        "spec": job.origin,
+        "render": asdict(job.render),
+        "device": job.hardware.kind,
+        "memory": job.memory,
+        "versions": {"sdbatch": __version__, "python": sys.version.split()[0], **device.versions()},
+        "models": [{"name": m.name, "revision": m.revision, "hash": m.hash} for m in job.models.found()],
+        "command": list(command),
+        "pid": os.getpid(),
+    }
+
+
+def _held(manifest: Manifest, retry: bool | str) -> pa.Array | None:
+    """Row keys of failed rows that are not to be tried again; None where all are."""
+    if retry is True:
+        return None
+    table = manifest.failures()
+    if isinstance(retry, str):
+        table = table.filter(pc.not_equal(pc.utf8_lower(table.column("error")), retry.lower()))
+    return pc.unique(table.column("row").combine_chunks())
+
+
+def _too_many(limit: str | None, rows: int) -> Callable[[int], bool]:
+    if limit is None:
+        return lambda failed: False
+    text = limit.strip()
+    try:
+        most = float(text[:-1]) / 100 * rows if text.endswith("%") else float(int(text))
+    except ValueError as error:
+        raise errors.UsageError(f"--max-failures {limit!r}: give a number such as 10, or a share such as 5%") from error
+    return lambda failed: failed > most
+
+
+def _estimate(job: prepare.Job, manifest: Manifest, made: plan.Plan) -> tuple[float | None, int | None]:
+    """Seconds for one worker and bytes on disk, by the mean of what this directory already holds."""
+    table = manifest.read(["seconds", "path"])
+    if not table.num_rows or not made.left:
+        return (0.0, 0) if not made.left else (None, None)
+    seconds = float(pc.mean(table.column("seconds")).as_py()) * len(made.order)
+    sizes = []
+    for path in table.column("path").to_pylist()[:100]:
+        try:
+            sizes.append((job.directory.path / path).stat().st_size)
+        except OSError:
+            continue
+    return round(seconds, 1), int(sum(sizes) / len(sizes) * made.left) if sizes else None
+
+
+__all__ = ["Listener", "PlanReport", "RunOptions", "RunReport", "job", "plan_job", "run", "schema", "validate"]

@@ -1,0 +1,55 @@
+"""The `sdbatch` command. Each command is a file of this folder; this one finds them and minds the exit code."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+from sdbatch import __version__
+from sdbatch.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_STORE, SdbatchError
+
+COMMANDS = ("run", "plan", "validate", "status", "sheet", "init", "models", "schema", "doctor")
+
+app = typer.Typer(
+    help="Batches of Stable Diffusion pictures: the same row gives the same pixels, and nothing is lost.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sdbatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
+) -> None:
+    """Batches of Stable Diffusion pictures: the same row gives the same pixels, and nothing is lost."""
+
+
+for _name in COMMANDS:
+    import_module(f"sdbatch.cli.{_name}").register(app)
+
+
+def run() -> None:
+    """Run the command line: errors of ours are one clear text and an exit code, never a traceback."""
+    try:
+        app(standalone_mode=True)
+    except SdbatchError as error:
+        if error.exit_code == EXIT_BUG:
+            raise
+        print(f"sdbatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("sdbatch: interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        print(f"sdbatch: {error}", file=sys.stderr)
+        sys.exit(EXIT_STORE)

@@ -1,0 +1,74 @@
+"""sdbatch plan: what a run would do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdbatch.cli.run import AllowMixed, JobPath, Model, Out, Set
+
+if TYPE_CHECKING:
+    from sdbatch.api import PlanReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("plan")(plan)
+
+
+def plan(
+    job: JobPath,
+    out: Out = None,
+    set_: Set = None,
+    model: Model = None,
+    allow_mixed: AllowMixed = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Rows, batches, padded share, model loads, expected time and disk; loads no model."""
+    from sdbatch import api
+
+    prepared = api.job(job, out=out, overrides=set_ or [], model=model, allow_mixed=allow_mixed, adopt=True)
+    show(api.plan_job(prepared), as_json)
+
+
+def show(report: PlanReport, as_json: bool) -> None:
+    """Print a plan: JSON, or a table for people."""
+    if as_json:
+        typer.echo(json.dumps(asdict(report)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"{report.job} → {report.directory}")
+    if report.cells:
+        table = Table(box=None, pad_edge=False)
+        names = ("model", "mode", "width", "height", "steps", "scheduler", "rows", "batches", "batch_size")
+        for name in names:
+            number = isinstance(report.cells[0][name], int)
+            table.add_column(name.replace("_", " "), justify="right" if number else "left")
+        for cell in report.cells[:40]:
+            table.add_row(*(f"{cell[name]:,}" if isinstance(cell[name], int) else str(cell[name]) for name in names))
+        console.print(table)
+        if len(report.cells) > 40:
+            console.print(f"… and {len(report.cells) - 40} more kinds of batch")
+    lines = {
+        "rows": f"{report.rows:,} ({report.done:,} done, {report.left:,} left, {report.retired:,} retired)",
+        "written twice": f"{report.duplicates:,} rows of the spec are alike in everything" if report.duplicates else "",
+        "batches": f"{report.batches:,}, padded share {report.padded_share:.1%}",
+        "model loads": f"{report.model_loads} a worker",
+        "time": "no estimate: nothing was made here yet" if report.seconds is None else _time(report.seconds),
+        "disk": "no estimate" if report.bytes is None else f"{report.bytes / 2**20:,.1f} MiB",
+    }
+    for name, text in lines.items():
+        if text:
+            console.print(f"{name:13} {text}")
+
+
+def _time(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    return f"about {hours} h {minutes:02} min of one worker" if hours else f"about {minutes} min {left:02} s of one worker"

@@ -1,0 +1,111 @@
+"""How a run looks while it goes on: bars on a terminal, plain lines elsewhere; always on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from sdbatch.api import RunReport
+    from sdbatch.types import LeaseResult
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+    """Rows done, rate, time to go, and a line a worker."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet, self._live = quiet, sys.stderr.isatty() and not quiet
+        self._done = self._failed = self._left = 0
+        self._settled = 0  # rows of the lease in hand that `rows` has counted already
+        self._began = self._shown = time.monotonic()
+        self._workers: Counter[str] = Counter()
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        if self._live:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bars
+
+            self._bars = Bars(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[about]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def begin(self, rows: int, done: int, left: int, directory: Path) -> None:
+        """The run starts."""
+        self._left, self._began = left, time.monotonic()
+        self.say(f"{directory}: {rows} rows, {done} done before, {left} to make")
+        if self._bars:
+            self._tasks[""] = self._bars.add_task("rows", total=left, about="")
+
+    def rows(self, count: int) -> None:
+        """A batch came to an end in this process."""
+        self._settled += count
+        self._advance(count)
+
+    def result(self, result: LeaseResult) -> None:
+        """A lease was committed."""
+        count = len(result.records) + len(result.failures)
+        self._failed += len(result.failures)
+        for failure in result.failures[:3]:
+            self.say(f"row {failure.row} failed: {failure.error}: {failure.message}")
+        about = result.worker
+        if about:
+            self._worker(f"{about['host']}:{about['pid']} {about['device']}", len(result.records), about["rss"])
+        self._advance(count - self._settled)
+        self._settled = 0
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        if self._quiet:
+            return
+        if self._bars:
+            self._bars.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def end(self, report: RunReport) -> None:
+        """Say what came of it, and how to go on."""
+        took = time.monotonic() - self._began
+        self.say(f"{report.made} made in {took:.1f} s, {report.failed} failed, {report.left} left of {report.rows} rows")
+        if report.stopped:
+            self.say(f"stopped; what is made is saved. To go on: sdbatch run {report.directory}")
+
+    def _advance(self, count: int) -> None:
+        self._done += count
+        took = time.monotonic() - self._began
+        rate = self._done / took if took > 0 else 0.0
+        if self._bars:
+            failed = f", {self._failed} failed" if self._failed else ""
+            self._bars.update(self._tasks[""], advance=count, about=f"{rate:.2f} rows/s{failed}")
+        elif time.monotonic() - self._shown > LINE_SECONDS:
+            self._shown = time.monotonic()
+            to_go = f", {(self._left - self._done) / rate:.0f} s to go" if rate else ""
+            self.say(f"{self._done}/{self._left} rows, {self._failed} failed, {rate:.2f} rows/s{to_go}")
+
+    def _worker(self, name: str, made: int, memory: int) -> None:
+        self._workers[name] += made
+        if not self._bars:
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(f"  {name}", total=None, about="")
+        done = self._workers[name]
+        self._bars.update(self._tasks[name], completed=done, about=f"{memory / 2**20:.0f} MiB")

@@ -1,0 +1,103 @@
+"""sdbatch run: make the pictures of a job that are not made yet."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the spec; KEY dotted, VALUE YAML. Repeatable."),
+]
+JobPath = Annotated[Path, typer.Argument(metavar="JOB", help="A spec (.yaml), a table (.parquet .csv .jsonl), or a run directory.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Run directory; default output.dir of the spec, else runs/NAME.")]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model, in place of the spec's.")]
+AllowMixed = Annotated[bool, typer.Option("--allow-mixed", help="Go on although pictures would be made another way.")]
+Adopt = Annotated[bool, typer.Option("--adopt", help="Go on in a directory that another job began.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+class Stop:
+    """Ctrl-C or SIGTERM: the first ends the run after the batch in hand, the second at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._heard)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("sdbatch: stopping after the batch in hand; again to stop at once", file=sys.stderr)
+
+
+def run(
+    job: JobPath,
+    out: Out = None,
+    set_: Set = None,
+    model: Model = None,
+    executor: Annotated[str, typer.Option(metavar="auto|local|ray", help="Where pictures are made.")] = "auto",
+    ray_address: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Ray cluster to join.")] = None,
+    actors: Annotated[int | None, typer.Option(min=1, max=4096, metavar="N", help="Ray actors.")] = None,
+    gpus_per_actor: Annotated[float | None, typer.Option(min=0, metavar="F", help="Share of a GPU an actor.")] = None,
+    batch_size: Annotated[str | None, typer.Option(metavar="N|auto", help="Batch shape, as render.batch_size.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Make at most N rows.")] = None,
+    max_failures: Annotated[str | None, typer.Option(metavar="N|P%", help="Stop after so many failed rows.")] = None,
+    retry: Annotated[str | None, typer.Option(metavar="CLASS", help="Try only failed rows of this error class again.")] = None,
+    no_retry: Annotated[bool, typer.Option("--no-retry", help="Leave rows that failed before.")] = False,
+    allow_mixed: AllowMixed = False,
+    adopt: Adopt = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and make nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Make the pictures of a job; on a directory that holds part of it, go on."""
+    from sdbatch import api
+    from sdbatch.errors import UsageError
+
+    if executor not in ("auto", "local", "ray"):
+        raise UsageError(f"--executor {executor!r}: one of auto, local, ray")
+    if executor == "local" and (actors or ray_address):
+        raise UsageError("--executor local has no actors; leave out --actors and --ray-address, or use --executor ray")
+    overrides = [*(set_ or []), *([f"render.batch_size={batch_size}"] if batch_size else [])]
+    stop = Stop()
+    prepared = api.job(job, out=out, overrides=overrides, model=model, allow_mixed=allow_mixed, adopt=adopt)
+    if dry_run:
+        from sdbatch.cli.plan import show
+
+        show(api.plan_job(prepared), as_json)
+        return
+    from sdbatch.cli.progress import Progress
+
+    options = api.RunOptions(
+        executor=executor,
+        ray_address=ray_address,
+        actors=actors,
+        gpus_per_actor=gpus_per_actor,
+        limit=limit,
+        max_failures=max_failures,
+        retry=False if no_retry else (retry or True),
+    )
+    with Progress(quiet=quiet) as progress:
+        report = api.run(prepared, options, progress, stop, sys.argv)
+    progress.end(report)
+    if as_json:
+        typer.echo(json.dumps(asdict(report)))
+    else:
+        typer.echo(report.directory)
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,179 @@
+"""From what a user names to what can be run: the spec, its rows, the directory, and how to render."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sdbatch import plan
+from sdbatch.errors import Problem, RefusedError, SpecError, StoreError
+from sdbatch.render import device
+from sdbatch.sources.models import Model, ModelSource
+from sdbatch.spec import load
+from sdbatch.spec.grid import Rows
+from sdbatch.spec.schema import JobSpec
+from sdbatch.store.directory import JOB, RunDirectory
+from sdbatch.store.manifest import Done
+from sdbatch.types import Render
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, ready to be planned.
+
+    Attributes:
+        origin: the spec's path, which with its name tells jobs apart.
+        render: how; as the directory's first run fixed it where there was one.
+        hardware: the device that this machine would use.
+        memory: GiB that the batch table reads.
+    """
+
+    spec: JobSpec
+    rows: Rows
+    models: ModelSource
+    directory: RunDirectory
+    origin: str
+    render: Render
+    hardware: device.Device
+    memory: int
+
+    def plan(self, done: Done, held: pa.Array | None = None) -> plan.Plan:
+        """Plan the rows that are not done nor held back; every row is checked on the way.
+
+        Raises:
+            SpecError: a row is impossible, or two pictures would have one file name.
+        """
+        nothing = pa.array([], pa.string())
+        made = plan.make(self.rows.batches(), done.rows, done.ids, nothing if held is None else held, self.size)
+        if not self.rows.unique_names:
+            self._check_names()
+        return made
+
+    def size(self, key: str, width: int, height: int) -> int:
+        """The batch shape of rows of this size."""
+        return plan.batch_size(self.render, self.memory, "", width, height)
+
+    def _check_names(self) -> None:
+        problems = []
+        for pair in plan.colliding(self.rows.batches())[:5]:
+            one, other = self.rows.take(pair)
+            if one.path.casefold() == other.path.casefold():
+                message = f"rows {pair[0] + 1} and {pair[1] + 1} would both be {one.path!r}; add {{id}} or another axis"
+                problems.append(Problem(self.origin, None, "output.filename", message))
+        if problems:
+            raise SpecError(problems)
+
+
+def job(
+    path: Path,
+    *,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+    model: str | None = None,
+    allow_mixed: bool = False,
+    adopt: bool = False,
+) -> Job:
+    """Read a spec, a table, or a run directory to continue.
+
+    Args:
+        out: the run directory, from the working directory; None is what the spec says.
+        overrides: `KEY=VALUE` texts.
+        allow_mixed: go on although pictures would be made another way than the directory's first.
+        adopt: go on although another job began the directory.
+
+    Raises:
+        SpecError: the spec or its table is wrong.
+        RefusedError: the directory was begun with other settings or by another job.
+    """
+    source, out = _source(path, out)
+    spec = load.job(source, overrides, model=model)
+    table = None
+    if spec.rows is not None:
+        from sdbatch.spec import tables
+
+        table = tables.read(spec.rows, _shown(spec.rows))
+    models = ModelSource(spec.base)
+    rows = Rows(spec, table, lambda name, revision: _identity(models.resolve(name, revision)))
+    directory = RunDirectory(out or _default_directory(spec))
+    origin = str(source.absolute())
+    begun = directory.runs()
+    first = begun[0] if begun else None
+    if first and not adopt and source.absolute() != (directory.path / JOB).absolute():
+        _same_job(first, spec.name, origin, directory)
+    render = _render(spec, first, allow_mixed, directory)
+    hardware = device.describe(render.device)
+    if first and hardware.kind != first["device"] and not allow_mixed:
+        raise RefusedError(
+            f"{directory.path}: begun on {first['device']!r}, this is {hardware.kind!r}; pictures would differ "
+            "(--allow-mixed goes on all the same)"
+        )
+    memory = first["memory"] if first else hardware.memory
+    return Job(spec, rows, models, directory, origin, render, hardware, memory)
+
+
+def _source(path: Path, out: Path | None) -> tuple[Path, Path | None]:
+    if not path.is_dir():
+        return path, out
+    if not (path / JOB).is_file():
+        raise SpecError([Problem(str(path), None, "", f"no {JOB} in this directory; name a job spec or a run directory")])
+    return path / JOB, out or path
+
+
+def _default_directory(spec: JobSpec) -> Path:
+    return spec.base / spec.output.dir if spec.output.dir else Path("runs") / spec.name
+
+
+def _identity(model: Model) -> tuple[str, tuple[int, int], str]:
+    return model.hash, model.size, model.kind
+
+
+def _same_job(first: dict[str, Any], name: str, origin: str, directory: RunDirectory) -> None:
+    if (first["job"], first["spec"]) != (name, origin):
+        raise RefusedError(
+            f"{directory.path}: begun by job {first['job']!r} ({first['spec']}), not by {name!r} ({origin}); "
+            "choose another --out, or --adopt to go on here"
+        )
+
+
+def _render(spec: JobSpec, first: dict[str, Any] | None, allow_mixed: bool, directory: RunDirectory) -> Render:
+    """The settings; what a directory's first run fixed holds for all."""
+    given = dict(spec.render)
+    if first is None:
+        return device.settings(given)
+    fixed = {name: first["render"][name] for name in (field.name for field in fields(Render))}
+    asked = {name: value for name, value in given.items() if value != "auto"}
+    wanted = asdict(device.settings({**fixed, **asked, **({} if "batch_size" in asked else {"batch_size": "auto"})}))
+    if "batch_size" not in given:
+        wanted["batch_size"] = fixed["batch_size"]
+    odd = [name for name in fixed if wanted[name] != fixed[name] and name != "oom"]
+    if odd and not allow_mixed:
+        said = "; ".join(f"render.{name} was {_said(fixed[name])}, now {_said(wanted[name])}" for name in odd)
+        raise RefusedError(f"{directory.path}: {said}; pictures would differ (--allow-mixed goes on all the same)")
+    return Render(**wanted)
+
+
+def _said(value: Any) -> str:
+    return "auto" if value == 0 and value is not False else json.dumps(value)
+
+
+def _shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def readable(path: Path) -> RunDirectory:
+    """A directory that holds a run.
+
+    Raises:
+        StoreError: it does not.
+    """
+    directory = RunDirectory(path)
+    if not directory.begun:
+        raise StoreError(f"{path}: not a run directory (it has no {JOB})")
+    return directory

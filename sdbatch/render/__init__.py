@@ -1,0 +1,1 @@
+"""Rows → pixels: the only room that imports torch and diffusers."""

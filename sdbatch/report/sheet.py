@@ -1,0 +1,221 @@
+"""A contact sheet: the pictures of a run placed by the values of two columns, with headings."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image
+
+from sdbatch.errors import StoreError, UsageError
+from sdbatch.parameters import PARAMETERS
+from sdbatch.report.drawing import Item, shown
+from sdbatch.report.layout import Axis, Band, Cells, Layout, bare, draw_page, measure, paginate
+
+MAX_VALUES = 24
+"""An axis that is chosen for the user has no more values than this, if another can be had."""
+MIN_SIDE = 1000
+"""The least `max_side`, in pixels."""
+
+_WEBP_SIDE = 16383
+
+_Names = tuple[str | None, str | None, str | None]  # the columns of x, y and by
+
+
+def sheet(
+    manifest: pa.Table,
+    directory: Path,
+    out: Path,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    by: str | None = None,
+    failures: Sequence[Mapping[str, Any]] = (),
+    max_side: int = 16000,
+) -> list[Path]:
+    """Draw a run's pictures as labelled sheets.
+
+    Rows that share a cell, because something else varies too, are tiled in it, at most 64 of them.
+    Values are sorted as numbers where all are numbers, else stand in order of first appearance.
+    Where `x` or `y` is None it is chosen among the parameters and free columns that vary (`prompt`
+    only if nothing else does): x is the one with the most values up to 24, y the one with the most
+    of those that cross with x. Where only one varies, its cells run on over several lines.
+    Pictures are opened one at a time; a page takes width x height x 3 bytes.
+
+    Args:
+        manifest: lines of a run's manifest, with `path`, `row` and the columns named.
+        directory: the run directory, which paths are relative to; its name is the title.
+        out: the file, .png or .webp; of several pages, `NAME-01.png` and so on.
+        x, y, by: columns; a free column's `field_` may be left out. `by` begins a page a value.
+        failures: failed attempts with `row`, `error`, `message` and the columns that the manifest has. The
+            last one of a row counts. Rows since made are passed over, those without x, y, by only counted.
+        max_side: longest side of a page, in pixels, at least 1000.
+
+    Returns:
+        The files written, in order.
+
+    Raises:
+        UsageError: no such column, nothing to show, another suffix, or too small a side.
+        StoreError: a page cannot be written.
+    """
+    max_side = _checked_side(out, max_side)
+    names = _choose(manifest, _column(manifest, x), _column(manifest, y), _column(manifest, by))
+    pages = _pages(manifest, directory, names, _still_failed(manifest, failures), max_side)
+    paths = [out if len(pages) == 1 else out.with_stem(f"{out.stem}-{n:02d}") for n in range(1, len(pages) + 1)]
+    for number, (path, (layout, bands, cells, note)) in enumerate(zip(paths, pages, strict=True), 1):
+        counted = f"page {number} of {len(pages)}" if len(pages) > 1 else ""
+        _write(draw_page(layout, bands, cells, "  ·  ".join(text for text in (note, counted) if text)), path)
+    return paths
+
+
+def _pages(
+    manifest: pa.Table, directory: Path, names: _Names, failed: Sequence[Mapping[str, Any]], max_side: int
+) -> list[tuple[Layout, list[Band], Cells, str]]:
+    used = [name for name in names if name]
+    if len(set(used)) < len(used):
+        raise UsageError(f"x, y and by must be three columns, not {', '.join(used)}")
+    inner = [name for name in _varying(manifest) if name not in (*used, "prompt")]
+    records = manifest.select(sorted({"path", *used, *inner})).to_pylist()
+    if not records and not failed:
+        raise UsageError(f"{directory}: no pictures to show")
+    rows = [*records, *(row for row in failed if all(name in row for name in used))]
+    groups = _group(rows, directory, names, inner)
+    x, y, by = names
+    axes = (Axis(x, _values(rows, x)), Axis(y, _values(rows, y)))
+    shared = any(len(items) > 1 for cells in groups.values() for items in cells.values())
+    about = _about(manifest, len(failed), axes, inner if shared else [])
+    layout = measure(axes, groups, directory.resolve().name, about)
+    return [
+        (layout, bands, groups.get(value, {}), f"{bare(by)} = {shown(value)}" if by else "")
+        for value in _values(rows, by)
+        for bands in paginate(layout, max_side)
+    ]
+
+
+# --- Columns and values ---
+
+
+def _checked_side(out: Path, max_side: int) -> int:
+    suffix = out.suffix.lower()
+    if suffix not in (".png", ".webp"):
+        raise UsageError(f"{out.name}: a sheet is a .png or a .webp file")
+    if max_side < MIN_SIDE:
+        raise UsageError(f"a page of at most {max_side} pixels a side holds nothing; {MIN_SIDE} is the least")
+    return min(max_side, _WEBP_SIDE) if suffix == ".webp" else max_side
+
+
+def _column(manifest: pa.Table, name: str | None) -> str | None:
+    if name is None:
+        return None
+    for candidate in (name, f"field_{name}"):
+        if candidate in manifest.column_names:
+            return candidate
+    near = difflib.get_close_matches(name, [bare(column) for column in manifest.column_names], 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"the manifest has no column {name!r}{hint}")
+
+
+def _varying(manifest: pa.Table) -> dict[str, int]:
+    """Parameters and free columns of more than one value, and how many."""
+    names = [name for name in manifest.column_names if name in PARAMETERS or name.startswith("field_")]
+    counts = {name: len(manifest[name].unique()) for name in names}
+    return {name: count for name, count in counts.items() if count > 1}
+
+
+def _choose(manifest: pa.Table, x: str | None, y: str | None, by: str | None) -> _Names:
+    varying = {name: count for name, count in _varying(manifest).items() if name not in (x, y, by)}
+    others = {name: count for name, count in varying.items() if name != "prompt"} or varying
+    # Most values first, but those past the limit last, and of them the fewest first.
+    order = sorted(others, key=lambda name: (others[name] > MAX_VALUES, abs(MAX_VALUES - others[name])))
+    x = x or next((name for name in order if y is None or _cross(manifest, name, y)), None)
+    if x is not None and y is None:
+        y = next((name for name in order if name != x and _cross(manifest, name, x)), None)
+    return x, y, by
+
+
+def _cross(manifest: pa.Table, one: str, other: str) -> bool:
+    """Whether two columns vary apart: not so where one decides the other, as in a `zip`."""
+    pairs = manifest.select([one, other]).group_by([one, other]).aggregate([]).num_rows
+    return bool(pairs > max(len(manifest[one].unique()), len(manifest[other].unique())))
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str | None) -> tuple[Any, ...]:
+    if name is None:
+        return (None,)
+    found = list(dict.fromkeys(_key(row.get(name)) for row in rows))
+    numbers = {value: _number(value) for value in found if value is not None}
+    if all(number is not None for number in numbers.values()):
+        found.sort(key=lambda value: (value is None, numbers.get(value) or 0.0))
+    return tuple(found)
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, (list, dict)):  # a manifest has JSON text in its place
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return value
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)  # free columns are text
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+# --- Rows to cells ---
+
+
+def _still_failed(manifest: pa.Table, failures: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    latest = {str(failure.get("row")): failure for failure in failures}
+    if not latest:
+        return []
+    made = set(manifest["row"].to_pylist())
+    return [failure for row, failure in latest.items() if row not in made]
+
+
+def _group(rows: Sequence[Mapping[str, Any]], directory: Path, names: _Names, inner: Sequence[str]) -> dict[Any, Cells]:
+    """Cells by the value of `by`; within a cell the same order everywhere, by what else varies."""
+    ranks = {name: {value: rank for rank, value in enumerate(_values(rows, name))} for name in inner}
+    ordered = sorted(rows, key=lambda row: [ranks[name][_key(row.get(name))] for name in inner])
+    groups: dict[Any, Cells] = {}
+    for row in ordered:
+        x, y, split = (_key(row.get(name)) if name else None for name in names)
+        path = row.get("path")
+        reason = ": ".join(str(row[key]) for key in ("error", "message") if row.get(key)) or "failed"
+        item = Item(directory / path) if path and "error" not in row else Item(None, reason)
+        groups.setdefault(split, {}).setdefault((x, y), []).append(item)
+    return groups
+
+
+def _about(manifest: pa.Table, failed: int, axes: tuple[Axis, Axis], inner: Sequence[str]) -> str:
+    models = manifest["model"].unique().to_pylist() if "model" in manifest.column_names else []
+    parts = [shown(models[0]) if len(models) == 1 else f"{len(models)} models"] if models else []
+    parts.append(f"{manifest.num_rows:,} picture{'' if manifest.num_rows == 1 else 's'}")
+    parts += [f"{failed:,} failed"] if failed else []
+    parts += [" × ".join(f"{len(axis.values)} {bare(axis.name)}" for axis in axes if axis.name)]
+    parts += [f"within a cell: {', '.join(map(bare, inner))}"] if inner else []
+    return "  ·  ".join(part for part in parts if part)
+
+
+# --- Pages ---
+
+
+def _write(page: Image.Image, path: Path) -> None:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".webp":
+            page.save(part, "WEBP", quality=90)
+        else:
+            page.save(part, "PNG", compress_level=3)
+        os.replace(part, path)  # a sheet is complete or absent
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StoreError(f"{path}: {error}") from error

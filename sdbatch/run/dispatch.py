@@ -1,0 +1,125 @@
+"""The one loop of a run: leases out, results in, committed as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sdbatch.store.directory import now
+from sdbatch.types import Failure, Lease, LeaseResult
+
+WORKER_DEATHS = 2
+"""A lease that took so many workers with it is not given out again: its rows fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A worker ended under a lease: a fault of the machinery, not recorded against the rows at once."""
+
+    lease: Lease
+    worker: str
+    message: str
+
+
+class Pool(Protocol):
+    """Workers that take leases."""
+
+    def room(self) -> bool:
+        """Whether another lease can be given out now."""
+
+    def submit(self, lease: Lease) -> None:
+        """Give a lease out."""
+
+    def busy(self) -> bool:
+        """Whether a lease is out."""
+
+    def next(self) -> LeaseResult | WorkerDied | None:
+        """Wait for the next result; None when there is none yet."""
+
+    def stop(self) -> None:
+        """Ask the workers to end their leases after the batch in hand."""
+
+    def close(self) -> None:
+        """End the workers."""
+
+
+@dataclass
+class Outcome:
+    """What a run came to: rows made, rows failed, rows left out because it was stopped."""
+
+    made: int = 0
+    failed: int = 0
+    left: int = 0
+    deaths: int = 0
+    stopped: bool = False
+
+
+def run(
+    leases: Iterator[Lease],
+    pool: Pool,
+    commit: Callable[[LeaseResult], None],
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+    too_many: Callable[[int], bool] = lambda failed: False,
+    on_death: Callable[[WorkerDied], None] = lambda death: None,
+) -> Outcome:
+    """Give leases to the pool until all are done or it is told to stop.
+
+    Args:
+        commit: writes a result down; what it raises ends the run.
+        stopping: asked often; True stops giving out leases and lets those in hand come to an end.
+        too_many: whether so many failed rows end the run.
+        on_death: told of each worker that dies.
+    """
+    outcome = Outcome()
+    again: list[Lease] = []
+    told = False
+    try:
+        while True:
+            outcome.stopped = outcome.stopped or stopping() or too_many(outcome.failed)
+            if outcome.stopped and not told:
+                pool.stop()
+                told = True
+            while not outcome.stopped and pool.room():
+                lease = again.pop() if again else next(leases, None)
+                if lease is None:
+                    break
+                pool.submit(lease)
+            if not pool.busy():
+                break
+            result = pool.next()
+            if isinstance(result, LeaseResult):
+                commit(result)
+                outcome.made += len(result.records)
+                outcome.failed += len(result.failures)
+                outcome.left += len(result.left)
+            elif result is not None:
+                outcome.deaths += 1
+                on_death(result)
+                _give_again(result, again, outcome, commit)
+    finally:
+        pool.close()
+    outcome.left += sum(len(lease.rows) for lease in again)
+    return outcome
+
+
+def _give_again(
+    death: WorkerDied, again: list[Lease], outcome: Outcome, commit: Callable[[LeaseResult], None]
+) -> None:
+    """Give a dead worker's lease out again; rows that killed two workers, each alone, fail."""
+    lease = death.lease
+    if lease.attempt < WORKER_DEATHS:
+        again.append(replace(lease, attempt=lease.attempt + 1))
+    elif len(lease.rows) > 1 and len({row.id for row in lease.rows}) > 1:
+        # One of them is to blame, and the others must not fall with it.
+        half = len(lease.rows) // 2
+        again.extend(replace(lease, rows=rows, attempt=1) for rows in (lease.rows[:half], lease.rows[half:]))
+    else:
+        lost = tuple(
+            Failure(row.id, row.row, lease.attempt, "WorkerDied", death.message[:2000], now(), death.worker)
+            for row in lease.rows
+        )
+        commit(LeaseResult(lease, failures=lost))
+        outcome.failed += len(lost)
+

@@ -1,0 +1,1 @@
+"""Names → pinned, hashed, cached things; no torch."""

@@ -1,0 +1,1 @@
+"""Job specs and tables → the rows that they ask for."""

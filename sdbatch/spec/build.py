@@ -1,0 +1,307 @@
+"""A parsed spec → JobSpec, section by section, noting every mistake on the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbatch.errors import SpecError
+from sdbatch.parameters import PARAMETERS
+from sdbatch.spec import references, templates
+from sdbatch.spec.axes import Reader, beside, coerced, reason_of
+from sdbatch.spec.problems import Key, Problems, near, show, unknown
+from sdbatch.spec.schema import (
+    FORMATS,
+    FORMS,
+    KEYS,
+    LATER_OUTPUT_KEYS,
+    LATER_SECTIONS,
+    OUTPUT_KEYS,
+    RENDER,
+    SWITCH,
+    TABLES,
+    Axis,
+    JobSpec,
+    Setting,
+)
+from sdbatch.types import Output
+
+Sections = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a spec comes from.
+
+    Attributes:
+        name: the job's name where the spec gives none.
+        path: the spec's absolute path, if it is a file.
+        base: absolute directory that paths start from.
+    """
+
+    name: str
+    path: Path | None
+    base: Path
+
+
+def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
+    """Check a whole spec.
+
+    Args:
+        data: the spec as plain values, bounded (see `document.plain`).
+        origin: where it comes from.
+        problems: where mistakes go; the result is only good where there are none.
+    """
+    _check_keys(data, problems)
+    name = _name(data, origin, problems)
+    reader = Reader(origin.base, name, problems)
+    values, top = _top_level(data, reader)
+    grid = _axes(data, "grid", reader)
+    zipped = _axes(data, "zip", reader)
+    _check_lengths(zipped, problems)
+    rows, columns = _rows(data, origin.base, problems)
+    job = JobSpec(
+        name=name,
+        path=origin.path,
+        base=origin.base,
+        values=values,
+        axes=(*top.values(), *grid.values()),
+        zip=tuple(zipped.values()),
+        rows=rows,
+        exclude=_entries(data, "exclude", problems),
+        include=_entries(data, "include", problems),
+        output=_output(data, problems),
+        render=_render(data, problems),
+    )
+    places = {
+        "rows": tuple(columns or ()),
+        "zip": tuple(_mapping(data, "zip")),
+        "grid": tuple(_mapping(data, "grid")),
+        "top": tuple(key for key in data if key in PARAMETERS and _is_axis(key, data[key])),
+    }
+    references.check(references.Names(job, places, columns is not None), problems)
+    return job
+
+
+def _check_keys(data: Sections, problems: Problems) -> None:
+    for key in data:
+        if key in LATER_SECTIONS:
+            problems.add((key,), "is not supported yet")
+        elif key not in KEYS:
+            where = "; a free name belongs under grid:, zip: or include:" if not near(key, KEYS) else ""
+            problems.add((key,), unknown(key, KEYS) + where)
+
+
+def _name(data: Sections, origin: Origin, problems: Problems) -> str:
+    name = data.get("name")
+    if name is None:
+        return templates.safe_name(origin.name)
+    if not isinstance(name, str):
+        problems.add(("name",), f"{show(name)} is not a text; write it in quotes")
+    elif (safe := templates.safe_name(name)) != name:
+        problems.add(("name",), f"{show(name)} cannot name a directory; such as {safe!r}")
+    else:
+        return name
+    return "job"
+
+
+def _is_axis(name: str, value: Any) -> bool:
+    """Whether a top-level value is an axis: a mapping with just one key, one of the axis forms."""
+    if not isinstance(value, dict):
+        return False
+    return PARAMETERS[name].kind != "json" or (len(value) == 1 and not value.keys().isdisjoint(FORMS))
+
+
+def _top_level(data: Sections, reader: Reader) -> tuple[dict[str, Any], dict[str, Axis]]:
+    values: dict[str, Any] = {}
+    axes: dict[str, Axis] = {}
+    for name, raw in data.items():
+        parameter = PARAMETERS.get(name)
+        if parameter is None:
+            continue
+        if _is_axis(name, raw):
+            axis = reader.axis(name, raw, (name,))
+            if axis:
+                axes[name] = axis
+            continue
+        value, wrong = coerced(name, raw)
+        if isinstance(raw, list) and parameter.kind != "json":
+            wrong = "a list is not one value; to make a picture of each, put it under grid:"
+        if wrong:
+            reader.problems.add((name,), wrong)
+        values[name] = value
+    return values, axes
+
+
+def _axes(data: Sections, section: str, reader: Reader) -> dict[str, Axis]:
+    raw = data.get(section)
+    if raw is not None and not isinstance(raw, dict):
+        reader.problems.add((section,), f"{show(raw)} is not a mapping of names to axes")
+    axes = {}
+    for name, values in _mapping(data, section).items():
+        axis = reader.axis(name, values, (section, name))
+        if axis:
+            axes[name] = axis
+    return axes
+
+
+def _mapping(data: Sections, section: str) -> dict[str, Any]:
+    found = data.get(section)
+    return found if isinstance(found, dict) else {}
+
+
+def _check_lengths(axes: Mapping[str, Axis], problems: Problems) -> None:
+    if not axes:
+        return
+    first, *others = axes.values()
+    for axis in others:
+        if len(axis.values) != len(first.values):
+            problems.add(
+                ("zip", axis.name),
+                f"{axis.name} has {len(axis.values)} values and {first.name} has {len(first.values)}; "
+                "axes under zip: advance together, so their lengths must agree",
+            )
+
+
+def _rows(data: Sections, base: Path, problems: Problems) -> tuple[Path | None, list[str] | None]:
+    """The table's path and its columns; None for columns that cannot be known."""
+    given = data.get("rows")
+    if given is None:
+        return None, []
+    if not isinstance(given, str) or not given or "\0" in given:
+        problems.add(("rows",), f"{show(given)} is not the path of a table")
+        return None, None
+    path = Path(os.path.abspath(base / given))
+    if path.suffix.lower() not in TABLES:
+        problems.add(("rows",), f"{given} is not a table; allowed: {', '.join(TABLES)}")
+        return path, None
+    from sdbatch.spec import tables  # pyarrow: only where there is a table
+
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(2, "no such file")
+        return path, tables.columns(path, beside(problems.shown, given))
+    except OSError as error:
+        problems.add(("rows",), f"{given} cannot be read: {reason_of(error)}")
+    except SpecError as error:
+        problems.extend(error.problems)
+    return path, None
+
+
+def _entries(data: Sections, section: str, problems: Problems) -> tuple[Mapping[str, Any], ...]:
+    raw = data.get(section)
+    if raw is None:
+        return ()
+    if not isinstance(raw, list):
+        problems.add((section,), f"{show(raw)} is not a list of mappings")
+        return ()
+    return tuple(_entry(entry, (section, at), problems) for at, entry in enumerate(raw))
+
+
+def _entry(raw: Any, key: Key, problems: Problems) -> Mapping[str, Any]:
+    if not isinstance(raw, dict) or not raw:
+        problems.add(key, f"{show(raw)} is not a mapping of names to values")
+        return {}
+    entry = {}
+    for name, given in raw.items():
+        value, wrong = coerced(name, given)
+        if wrong:
+            problems.add((*key, name), wrong)
+        entry[name] = value
+    return entry
+
+
+def _section(data: Sections, section: str, allowed: tuple[str, ...], problems: Problems) -> dict[str, Any]:
+    """A section's known keys."""
+    raw = data.get(section)
+    if raw is not None and not isinstance(raw, dict):
+        problems.add((section,), f"{show(raw)} is not a mapping; allowed keys: {', '.join(allowed)}")
+    found = {}
+    for name, value in _mapping(data, section).items():
+        if name in allowed:
+            found[name] = value
+        elif section == "output" and name in LATER_OUTPUT_KEYS:
+            problems.add((section, name), "is not supported yet")
+        else:
+            problems.add((section, name), unknown(name, allowed))
+    return found
+
+
+def _output(data: Sections, problems: Problems) -> Output:
+    found = _section(data, "output", OUTPUT_KEYS, problems)
+    checks = {"dir": _text, "filename": _filename, "format": _format, "quality": _quality, "save": _texts}
+    given: dict[str, Any] = {}
+    for name, value in found.items():
+        if value is None:
+            continue  # as if not given
+        wrong = checks.get(name, _text)(value)
+        if wrong:
+            problems.add(("output", name), wrong)
+        else:
+            given[name] = tuple(value) if name == "save" else value
+    if given.get("quality") is not None and given.get("format", "png") == "png":
+        problems.add(("output", "quality"), "format png is lossless and has no quality; it is for jpeg and webp")
+    return Output(**given)
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, str) and value and "\0" not in value else f"{show(value)} is not a text"
+
+
+def _filename(value: Any) -> str | None:
+    if _text(value):
+        return _text(value)
+    if value.startswith("/"):
+        return "must not begin with /; it is relative to the run directory"
+    try:
+        templates.compile(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _format(value: Any) -> str | None:
+    hint = "; did you mean 'jpeg'?" if value == "jpg" else near(str(value), FORMATS)
+    return None if value in FORMATS else f"{show(value)} is not one of {', '.join(FORMATS)}{hint}"
+
+
+def _quality(value: Any) -> str | None:
+    good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100
+    return None if good else f"{show(value)} is not a whole number from 1 to 100"
+
+
+def _texts(value: Any) -> str | None:
+    good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return None if good else f"{show(value)} is not a list of texts"
+
+
+def _render(data: Sections, problems: Problems) -> dict[str, Any]:
+    given = {}
+    for name, value in _section(data, "render", tuple(RENDER), problems).items():
+        try:
+            given[name] = _setting(RENDER[name], value)
+        except ValueError as error:
+            problems.add(("render", name), str(error))
+    return given
+
+
+def _setting(setting: Setting, value: Any) -> Any:
+    """A setting in its own type; a ValueError says what is allowed."""
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if setting.switch:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in SWITCH:
+            return SWITCH[value.lower()]
+        raise ValueError(f"{show(value)} is not on or off")
+    if isinstance(value, str) and value in setting.choices:
+        return value
+    if setting.low is None or setting.high is None:
+        hint = near(value, setting.choices) if isinstance(value, str) else ""
+        raise ValueError(f"{show(value)} is not one of {', '.join(setting.choices)}{hint}")
+    if number and setting.low <= value <= setting.high:
+        return value
+    raise ValueError(f"{show(value)} is not auto or a whole number from {setting.low} to {setting.high}")

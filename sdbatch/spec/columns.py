@@ -1,0 +1,60 @@
+"""Columns in which equal values are stored once, so that work is done once a value and not once a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Values of n rows.
+
+    Attributes:
+        values: the different values (k of them).
+        codes: (n,) int64, which value each row has; None where all rows have values[0].
+    """
+
+    values: Sequence[Any]
+    codes: NDArray[np.int64] | None = None
+
+    def at(self, row: int) -> Any:
+        """The value of one row."""
+        return self.values[0 if self.codes is None else self.codes[row]]
+
+    def map(self, function: Callable[[Any], Any]) -> Column:
+        """Apply a function once a value."""
+        return Column([function(value) for value in self.values], self.codes)
+
+    def spread(self, count: int) -> list[Any]:
+        """The values of all rows, as a list of `count`."""
+        if self.codes is None:
+            return [self.values[0]] * count
+        values = self.values
+        return [values[code] for code in self.codes.tolist()]
+
+    def take(self, picks: NDArray[np.int64]) -> Column:
+        """Some of the rows."""
+        return self if self.codes is None else Column(self.values, self.codes[picks])
+
+
+def combine(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], NDArray[np.int64] | None]:
+    """The different combinations that occur, and which one each row has (None: all rows the first)."""
+    varying = [column for column in columns if column.codes is not None]
+    if not varying:
+        return [tuple(column.values[0] for column in columns)], None
+    joint = np.zeros(len(varying[0].codes), np.int64)  # type: ignore[arg-type]
+    for column in varying:
+        _, joint = np.unique(joint * len(column.values) + column.codes, return_inverse=True)
+    _, first, codes = np.unique(joint, return_index=True, return_inverse=True)
+    return [tuple(column.at(row) for column in columns) for row in first.tolist()], codes.astype(np.int64)
+
+
+def merge(columns: Sequence[Column], function: Callable[..., Any]) -> Column:
+    """A column made from others, one call a combination that occurs."""
+    combinations, codes = combine(columns)
+    return Column([function(*values) for values in combinations], codes)

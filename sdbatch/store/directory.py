@@ -1,0 +1,77 @@
+"""The run directory: its lock, job.yaml, runs.jsonl and log.jsonl."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sdbatch.errors import StoreError
+from sdbatch.store.base import LocalStore
+from sdbatch.store.manifest import Manifest
+
+JOB, RUNS, LOG = "job.yaml", "runs.jsonl", "log.jsonl"
+
+
+def now() -> str:
+    """The time as ISO 8601 text in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class RunDirectory:
+    """A run directory on a disk.
+
+    Args:
+        path: the directory; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.store = path, LocalStore(path)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run was ever started here."""
+        return (self.path / JOB).is_file()
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the directory alone; BusyError where another run does."""
+        return self.store.lock()
+
+    def manifest(self, run: str = "", fields: tuple[str, ...] = ()) -> Manifest:
+        """The directory's manifest, for reading, or for writing as a run."""
+        return Manifest(self.store, run, fields)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """What is known of each run, oldest first.
+
+        Raises:
+            StoreError: runs.jsonl is damaged.
+        """
+        data = self.store.read(RUNS)
+        try:
+            return [json.loads(line) for line in (data or b"").decode("utf-8").splitlines() if line.strip()]
+        except ValueError as error:
+            raise StoreError(f"{self.path / RUNS} is damaged: {error}") from error
+
+    def begin(self, run: dict[str, Any], job_yaml: str) -> None:
+        """Write down a run before its first picture, with `outcome` null until it ends."""
+        self.store.replace(JOB, job_yaml.encode("utf-8"))
+        self._write([*self.runs(), {**run, "started_at": now(), "outcome": None}])
+        self.log("run_started", run=run["run"])
+
+    def finish(self, run: str, outcome: dict[str, Any]) -> None:
+        """Write down how a run ended."""
+        done = [
+            {**line, "finished_at": now(), "outcome": outcome} if line["run"] == run else line for line in self.runs()
+        ]
+        self._write(done)
+        self.log("run_finished", run=run, **outcome)
+
+    def log(self, event: str, **values: Any) -> None:
+        """Add an event to log.jsonl."""
+        self.store.append(LOG, json.dumps({"time": now(), "event": event, **values}, ensure_ascii=False))
+
+    def _write(self, runs: list[dict[str, Any]]) -> None:
+        self.store.replace(RUNS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in runs).encode())

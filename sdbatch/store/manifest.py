@@ -1,0 +1,177 @@
+"""The manifest and the failures: Parquet parts, each renamed into place; a line in the manifest means done."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sdbatch.errors import StoreError
+from sdbatch.parameters import PARAMETERS
+from sdbatch.store.base import Store
+from sdbatch.types import Failure, Record, Row
+
+SCHEMA_VERSION = 1
+FOLDER, FAILURES = "manifest", "failures"
+_TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "json": pa.string()}
+_HEAD = [(name, pa.string()) for name in ("row", "id", "stage", "path")]
+_TAIL = [
+    *((name, pa.string()) for name in ("parent_id", "model_hash", "image_sha256", "mask_sha256", "file_sha256")),
+    *((name, pa.string()) for name in ("pixel_sha256", "fingerprint", "device", "dtype")),
+    ("batch_size", pa.int64()),
+    ("threads", pa.int64()),
+    ("versions", pa.string()),
+    ("seconds", pa.float64()),
+    ("finished_at", pa.string()),
+    ("run", pa.string()),
+    ("schema_version", pa.int64()),
+]
+_FAILURE = pa.schema(
+    [
+        *((name, pa.string()) for name in ("id", "row")),
+        ("attempt", pa.int64()),
+        *((name, pa.string()) for name in ("error", "message", "when", "where", "run")),
+    ]
+)
+
+
+def schema(fields: Iterable[str]) -> pa.Schema:
+    """The manifest's columns for a job with these free columns, the same in every part."""
+    columns = [(parameter.name, _TYPES[parameter.kind]) for parameter in PARAMETERS.values()]
+    free = [(f"field_{name}", pa.string()) for name in sorted(fields)]
+    return pa.schema([*_HEAD, *columns, *free, *_TAIL])
+
+
+def record(row: Row, uses: frozenset[str], made: dict[str, Any]) -> Record:
+    """A manifest line: the row's parameters (null where its mode has no use for one) and how it was made."""
+    line: Record = {"row": row.row, "id": row.id, "stage": row.stage, "path": row.path}
+    for name, parameter in PARAMETERS.items():
+        value = row.params.get(name) if name in uses else None
+        line[name] = json.dumps(value, sort_keys=True) if parameter.kind == "json" and value is not None else value
+    line.update({f"field_{name}": value for name, value in row.fields.items()})
+    return {**line, **made, "schema_version": SCHEMA_VERSION}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a directory already holds, by column: (n,) row keys and ids."""
+
+    rows: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Manifest:
+    """The parts of one run directory.
+
+    Args:
+        fields: free columns of the job; those of older parts are kept beside them.
+    """
+
+    def __init__(self, store: Store, run: str, fields: Sequence[str] = ()) -> None:
+        self._store, self._run, self._parts = store, run, 0
+        self._fields = sorted({*fields, *self._older_fields()})
+        self._schema = schema(self._fields)
+
+    def open(self) -> None:
+        """Bring older parts to this job's columns, so that all parts have one schema; each by rename."""
+        for path in self._store.list(FOLDER):
+            if path.endswith(".parquet") and not self._schema_of(path).equals(self._schema):
+                table = self._part(path)
+                self._store.replace(path, _bytes(_widen(table, self._schema)))
+
+    def commit(self, records: Sequence[Record], failures: Sequence[Failure] = ()) -> None:
+        """Write what came of a lease. The records come first: a row in both is done.
+
+        Raises:
+            StoreError: the directory cannot be written.
+        """
+        self._parts += 1
+        name = f"{self._run}-{self._parts:06d}.parquet"
+        if records:
+            lines = [{name: record.get(name) for name in self._schema.names} for record in records]
+            self._store.replace(f"{FOLDER}/{name}", _bytes(pa.Table.from_pylist(lines, self._schema)))
+        if failures:
+            lost = [{**asdict(failure), "run": self._run} for failure in failures]
+            self._store.replace(f"{FAILURES}/{name}", _bytes(pa.Table.from_pylist(lost, _FAILURE)))
+
+    def done(self) -> Done:
+        """Row keys and ids of every line."""
+        table = self.read(["row", "id"])
+        return Done(table.column("row").combine_chunks(), table.column("id").combine_chunks())
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All parts as one table; `columns` limits what is read.
+
+        Raises:
+            StoreError: a part cannot be read, or is not Parquet.
+        """
+        wanted = pa.schema([self._schema.field(name) for name in columns or self._schema.names])
+        parts = [self._part(path, wanted.names) for path in self._store.list(FOLDER) if path.endswith(".parquet")]
+        return pa.concat_tables([_widen(part, wanted) for part in parts]) if parts else wanted.empty_table()
+
+    def records(self, ids: Sequence[str]) -> dict[str, Record]:
+        """One line for each of these ids, by id."""
+        table = self.read()
+        kept = table.filter(pc.is_in(table.column("id"), value_set=pa.array(ids, pa.string())))
+        return {line["id"]: line for line in kept.to_pylist()}
+
+    def failures(self) -> pa.Table:
+        """Every failed attempt."""
+        parts = [self._part(path) for path in self._store.list(FAILURES) if path.endswith(".parquet")]
+        return pa.concat_tables(parts) if parts else _FAILURE.empty_table()
+
+    def _older_fields(self) -> set[str]:
+        found: set[str] = set()
+        for path in self._store.list(FOLDER):
+            if path.endswith(".parquet"):
+                found |= {name.removeprefix("field_") for name in self._schema_of(path).names if name[:6] == "field_"}
+        return found
+
+    def _schema_of(self, path: str) -> pa.Schema:
+        with _readable(path):
+            return pq.read_schema(io.BytesIO(self._store.read(path) or b""))
+
+    def _part(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        with _readable(path):
+            file = pq.ParquetFile(io.BytesIO(self._store.read(path) or b""))
+            there = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+            return file.read(columns=there)
+
+
+class _readable:
+    """Name the part in whatever Arrow says of it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (pa.ArrowException, ValueError)):
+            raise StoreError(f"{self._path} is not a whole Parquet file: {error}") from error
+
+
+def _widen(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    columns = [
+        table.column(column.name).cast(column.type)
+        if column.name in table.column_names
+        else pa.nulls(table.num_rows, column.type)
+        for column in wanted
+    ]
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+
+def _bytes(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,77 @@
+"""What every test shares: no network, no user's cache, a quiet Ray, one thread."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "NO_COLOR": "1",
+    "COLUMNS": "120",
+}
+_caches: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def pytest_configure() -> None:
+    """Set the environment before any test module, and so torch or Ray, is imported."""
+    _caches.append(tempfile.TemporaryDirectory(prefix="sdbatch-tests-"))
+    os.environ.update(_ENVIRONMENT, XDG_CACHE_HOME=_caches[0].name)
+    for name in ("FORCE_COLOR", "RAY_ADDRESS"):
+        os.environ.pop(name, None)
+
+
+def pytest_unconfigure() -> None:
+    while _caches:
+        _caches.pop().cleanup()
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's own folder, with jobs/ and prompts/ in it."""
+    return ROOT
+
+
+@pytest.fixture
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the working directory for the length of the test."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Write a text file below the test's folder: `write("jobs/a.yaml", text)` gives its path."""
+
+    def _write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return _write
+
+
+@pytest.fixture
+def sdbatch(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line as a user would, in a process of its own and the test's folder: `sdbatch("plan", job)`."""
+
+    def _sdbatch(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from sdbatch.cli.main import run; run()", *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
+
+    return _sdbatch
