@@ -120,7 +120,11 @@ class Plan:
 
 
 def make(
-    batches: Iterable[pa.RecordBatch], done_rows: pa.Array, done_ids: pa.Array, size: Callable[[str, int, int], int]
+    batches: Iterable[pa.RecordBatch],
+    done_rows: pa.Array,
+    done_ids: pa.Array,
+    held: pa.Array,
+    size: Callable[[str, int, int], int],
 ) -> Plan:
     """Take out what is done, find rows alike, group by batch key.
 

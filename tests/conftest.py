@@ -6,10 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from sdbatch import api
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,3 +79,38 @@ def sdbatch(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
 
     return _sdbatch
+
+
+class _Quiet:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def begin(self, rows: int, done: int, left: int, directory: Path) -> None:
+        self.said.append(f"{rows} {done} {left}")
+
+    def rows(self, count: int) -> None: ...
+
+    def result(self, result: Any) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture(scope="session")
+def run_job() -> Callable[..., api.RunReport]:
+    """Run a job given as a mapping: `run_job({"prompt": "a star", ...}, directory, limit=4, executor="ray")`."""
+
+    def _run(
+        job: Mapping[str, Any], directory: Path, *, stopping: Callable[[], bool] = lambda: False, **options: Any
+    ) -> api.RunReport:
+        import yaml
+
+        from sdbatch import api
+
+        spec = directory.parent / "spec.yaml"
+        spec.write_text(yaml.safe_dump(dict(job), sort_keys=False), encoding="utf-8")
+        return api.run(api.job(spec, out=directory), api.RunOptions(**options), _Quiet(), stopping)
+
+    return _run

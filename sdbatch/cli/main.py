@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -29,7 +30,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Batches of Stable Diffusion pictures: the same row gives the same pixels, and nothing is lost."""
 
@@ -43,8 +44,6 @@ def run() -> None:
     try:
         app(standalone_mode=True)
     except SdbatchError as error:
-        if error.exit_code == EXIT_BUG:
-            raise
         print(f"sdbatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -53,3 +52,8 @@ def run() -> None:
     except OSError as error:
         print(f"sdbatch: {error}", file=sys.stderr)
         sys.exit(EXIT_STORE)
+    except Exception as error:  # a bug of ours: one line for the user, the rest for whoever looks into it
+        if "SDBATCH_DEBUG" in os.environ:
+            raise
+        print(f"sdbatch: a bug: {type(error).__name__}: {error} (SDBATCH_DEBUG=1 shows where)", file=sys.stderr)
+        sys.exit(EXIT_BUG)

@@ -71,4 +71,5 @@ def show(report: PlanReport, as_json: bool) -> None:
 def _time(seconds: float) -> str:
     hours, rest = divmod(round(seconds), 3600)
     minutes, left = divmod(rest, 60)
-    return f"about {hours} h {minutes:02} min of one worker" if hours else f"about {minutes} min {left:02} s of one worker"
+    text = f"{hours} h {minutes:02} min" if hours else f"{minutes} min {left:02} s"
+    return f"about {text} of one worker"

@@ -37,7 +37,7 @@ class Painter:
         # The class as Any: diffusers' own methods are not typed.
         pipeline: Any = diffusers.StableDiffusionPipeline
         scheduler: Any = diffusers.DDIMScheduler
-        self._pipe = pipeline.from_pretrained(str(folder), torch_dtype=torch.float32, local_files_only=True)
+        self._pipe = pipeline.from_pretrained(str(folder), dtype=torch.float32, local_files_only=True)
         self._pipe.scheduler = scheduler.from_config(self._pipe.scheduler.config)
         self._pipe.set_progress_bar_config(disable=True)
         self._steps = steps
@@ -128,8 +128,9 @@ def main(arguments: list[str] | None = None) -> None:
         from PIL import Image
 
         Image.fromarray(sheet(pictures)).save(options.sheet)
-    found["red"] = {"plain": red_share(painter, options.guidance, None)}
-    found["red"]["negative red"] = red_share(painter, options.guidance, "red")
+    # A bare word is hardly ever a whole caption in training, "a red shape" is one: both are worth knowing.
+    avoided = {"plain": None, "negative red": "red", "negative a red shape": "a red shape"}
+    found["red"] = {name: red_share(painter, options.guidance, negative) for name, negative in avoided.items()}
     print("red among circles:", "  ".join(f"{name} {value:.3f}" for name, value in found["red"].items()), flush=True)
     found["by guidance"] = {str(g): adherence(painter, 40, g)[0]["both"]["all three"] for g in (1, 5)}
     print("all three at guidance:", "  ".join(f"{g} {value:.3f}" for g, value in found["by guidance"].items()))

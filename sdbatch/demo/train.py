@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the folder `demo` is written")
     parser.add_argument("--scenes", type=int, default=20_000)
     parser.add_argument("--vae-steps", type=int, default=2_200)
-    parser.add_argument("--unet-steps", type=int, default=6_500)
+    parser.add_argument("--unet-steps", type=int, default=4_700)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)

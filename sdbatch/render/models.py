@@ -43,7 +43,7 @@ class Models:
     def _load(self, path: Path, class_name: str) -> Any:
         quiet()
         options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
-        options |= {"torch_dtype": getattr(torch, self._render.dtype)}
+        options |= {"dtype": getattr(torch, self._render.dtype)}
         try:
             pipe = getattr(diffusers, class_name).from_pretrained(
                 str(path), safety_checker=None, requires_safety_checker=False, **options

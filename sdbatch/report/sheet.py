@@ -199,7 +199,7 @@ def _about(manifest: pa.Table, failed: int, axes: tuple[Axis, Axis], inner: Sequ
     parts = [shown(models[0]) if len(models) == 1 else f"{len(models)} models"] if models else []
     parts.append(f"{manifest.num_rows:,} picture{'' if manifest.num_rows == 1 else 's'}")
     parts += [f"{failed:,} failed"] if failed else []
-    parts += [" × ".join(f"{len(axis.values)} {bare(axis.name)}" for axis in axes if axis.name)]
+    parts += [" x ".join(f"{len(axis.values)} {bare(axis.name)}" for axis in axes if axis.name)]
     parts += [f"within a cell: {', '.join(map(bare, inner))}"] if inner else []
     return "  ·  ".join(part for part in parts if part)
 

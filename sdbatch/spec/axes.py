@@ -57,8 +57,9 @@ class Reader:
             return None
 
     def _form(self, name: str, raw: dict[str, Any], key: Key) -> Axis | None:
+        quotes = "; a text that begins with { needs quotes" if _is_text(name) else ""
         if len(raw) != 1:
-            raise _Wrong(f"a mapping must have one key; allowed: {ALLOWED}")
+            raise _Wrong(f"a mapping must have one key; allowed: {ALLOWED}{quotes}")
         ((form, given),) = raw.items()
         if form in LATER_FORMS:
             raise _Wrong(f"{form} is not supported yet")
@@ -70,7 +71,7 @@ class Reader:
             "glob": self._glob,
         }
         if form not in read:
-            raise _Wrong(f"unknown axis form {form!r}{near(form, FORMS)}; allowed: {ALLOWED}")
+            raise _Wrong(f"unknown axis form {form!r}{near(form, FORMS)}; allowed: {ALLOWED}{quotes}")
         values = read[form](name, given, (*key, form))
         if values is None:
             return None
@@ -260,6 +261,10 @@ def _free_problem(value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is not a finite number"
     return None
+
+
+def _is_text(name: str) -> bool:
+    return name in PARAMETERS and PARAMETERS[name].kind == "text"
 
 
 def _finite(value: Any) -> bool:

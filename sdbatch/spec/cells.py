@@ -110,8 +110,13 @@ def _described(parameter: Parameter, column: pa.ChunkedArray, good: Any) -> Wron
     """The first cells that are neither good nor null, in the words of `parameters.check`."""
     bad = pc.and_(pc.invert(pc.fill_null(good, False)), pc.is_valid(column))
     rows = pc.indices_nonzero(bad).slice(0, LISTED_MAX).to_pylist()
-    cells = [(row, column[row].as_py()) for row in rows]
+    cells = [(row, _whole(parameter, column[row].as_py())) for row in rows]
     return [(row, check(parameter, value) or f"{value!r} is not allowed") for row, value in cells]
+
+
+def _whole(parameter: Parameter, value: Any) -> Any:
+    """65.0 as 65, as it was written."""
+    return int(value) if parameter.kind == "int" and isinstance(value, float) and value.is_integer() else value
 
 
 def _numbers(parameter: Parameter, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Wrong]:
@@ -154,18 +159,9 @@ def _good(parameter: Parameter, column: pa.ChunkedArray) -> Any:
 def _numbers_from_text(parameter: Parameter, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Wrong]:
     good = pc.match_substring_regex(column, _INT if parameter.kind == "int" else _FLOAT)
     wrong = _described(parameter, column, good)
-    if wrong:
-        what = "a whole number" if parameter.kind == "int" else "a number"
-        return column, [(row, f"{column[row].as_py()!r} is not {what}") for row, _ in wrong]
-    plus = pc.replace_substring_regex(pc.utf8_trim_whitespace(column), r"^\+", "")
-    number = pc.cast(_dotted(plus), pa.float64())
-    return _numbers(parameter, number)
-
-
-def _dotted(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`.5` and `5.` as Arrow's parser takes them."""
-    column = pc.replace_substring_regex(column, r"^(-?)\.", r"\g<1>0.".replace(r"\g<1>", r"\1"))
-    return pc.replace_substring_regex(column, r"\.($|[eE])", r".0\1")
+    cells = pc.utf8_trim_whitespace(pc.if_else(good, column, pa.scalar(None, pa.string())))
+    number, more = _numbers(parameter, pc.cast(cells, pa.float64()))
+    return number, sorted(wrong + more)
 
 
 def _json(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Wrong]:

@@ -41,10 +41,12 @@ class Document:
     Attributes:
         value: dicts, lists, str, int, float, bool and None.
         lines: 1-based line of each key or item; what stands under an alias has the alias's line.
+        problems: mistakes that leave the rest readable: a repeated key, a tag, a number too long.
     """
 
     value: Any
     lines: Mapping[Key, int]
+    problems: tuple[Problem, ...] = ()
 
 
 def parse(text: str, shown: str | None) -> Document:
@@ -55,7 +57,7 @@ def parse(text: str, shown: str | None) -> Document:
         shown: the file's path as the user gave it; None for the command line.
 
     Raises:
-        SpecError: with every repeated key, bad tag or oversized number, or the first error of syntax.
+        SpecError: with the first error of syntax, or where the text is too deep or too large.
     """
     builder = _Builder(shown, text)
     return builder.document()
@@ -126,6 +128,7 @@ class _Builder:
     def document(self) -> Document:
         try:
             value = self._read(iter(yaml.parse(self.text, Loader=_Loader)))
+            return Document(value, self.lines, tuple(self.problems))
         except _Stop as stop:
             self._note(stop.line, stop.key, stop.message)
         except yaml.MarkedYAMLError as error:
@@ -135,9 +138,7 @@ class _Builder:
         except (yaml.YAMLError, UnicodeError) as error:
             line = self.text.count("\n", 0, getattr(error, "position", 0)) + 1
             self._note(line, (), f"not YAML: {getattr(error, 'reason', error)}")
-        if self.problems:
-            raise SpecError(self.problems)
-        return Document(value, self.lines)
+        raise SpecError(self.problems)
 
     def _note(self, line: int | None, key: Key, message: str) -> None:
         if len(self.problems) < 100:
@@ -227,7 +228,7 @@ class _Builder:
     def _key(self, event: Any, events: Iterator[Any], key: Key, depth: int) -> str:
         line = event.start_mark.line + 1
         name, _ = self._node(event, events, (*key, "?"), depth + 1)
-        if name == "<<":
+        if name == "<<" and event.implicit[0]:
             self._note(line, key, "merge keys (<<) are not supported; write the keys out")
         if isinstance(name, str):
             return name

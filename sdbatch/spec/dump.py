@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from sdbatch.spec.document import FLOAT, resolve
+from sdbatch.spec.document import resolve
 from sdbatch.spec.schema import Axis, JobSpec
 from sdbatch.types import Output, Render
 
@@ -21,6 +21,8 @@ MODELS = frozenset({"model", "vae", "controlnet", "loras", "embeddings", "hypern
 """Parameters whose texts are paths where something lies there, and names otherwise."""
 KEPT_FORMS = frozenset({"range", "linspace"})
 
+# Breaks and controls that only double quotes keep as they are.
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _DEMO = re.compile(r"demo[\w-]*\Z")
 
 
@@ -55,7 +57,7 @@ class _Move:
     to: Path
 
     def path(self, given: str) -> str:
-        """A path from the new directory; an absolute one inside the spec's own stays absolute."""
+        """A path as seen from the new directory."""
         whole = os.path.abspath(self.base / given)
         try:
             return os.path.relpath(whole, self.to).replace(os.sep, "/")
@@ -69,7 +71,7 @@ class _Move:
         return _texts(value, self._model) if name in MODELS else value
 
     def _picture(self, text: str) -> str:
-        return text if os.path.isabs(text) else self.path(text)
+        return text if not text or os.path.isabs(text) else self.path(text)
 
     def _model(self, text: str) -> str:
         if not text or "\0" in text or os.path.isabs(text) or _DEMO.match(text):
@@ -115,7 +117,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: Any, value: str) -> Any:
-    odd = not isinstance(resolve(value), str) or FLOAT.match(value) or value == "<<"
+    odd = _ODD.search(value) or not isinstance(resolve(value), str) or value == "<<"
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if odd else None)
 
 

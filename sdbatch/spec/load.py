@@ -59,8 +59,11 @@ def job_from_mapping(data: Mapping[str, Any], base: Path, name: str = "job") -> 
 
 def _job(read: document.Document, origin: Origin, shown: str, changes: Sequence[tuple[Key, Any]]) -> JobSpec:
     if not isinstance(read.value, dict):
-        raise SpecError([Problem(shown, 1, "", f"{show(read.value)} is not a mapping of keys to values")])
+        raise SpecError(
+            [*read.problems, Problem(shown, 1, "", f"{show(read.value)} is not a mapping of keys to values")]
+        )
     problems = Problems(shown, read.lines, [key for key, _ in changes])
+    problems.extend(read.problems)
     data = read.value
     for key, value in changes:
         data = _replaced(data, key, value)
@@ -94,9 +97,12 @@ def _override(text: str) -> tuple[Key, Any]:
     if not equals or not all(key):
         raise SpecError([Problem(None, None, "", f"{show(text)} is not KEY=VALUE, such as grid.seed=[1, 2]")])
     try:
-        return key, document.parse(value, None).value
+        read = document.parse(value, None)
+        if read.problems:
+            raise SpecError(list(read.problems))
     except SpecError as error:
         raise SpecError([Problem(None, None, name, problem.message) for problem in error.problems]) from error
+    return key, read.value
 
 
 def _replaced(data: Mapping[str, Any], key: Key, value: Any) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Problems:
         Raises:
             SpecError: with all that was found.
         """
+        self.found.sort(key=lambda problem: (problem.file != self.shown, problem.line or 0))
         if self._more:
             self.found.append(Problem(self.shown, None, "", f"and {self._more} more mistakes"))
         if self.found:
@@ -74,7 +75,7 @@ def dotted(key: Key) -> str:
 
 def near(word: str, names: Iterable[str]) -> str:
     """A hint at the nearest name, or nothing."""
-    match = difflib.get_close_matches(word.lower()[:100], list(names), 1, 0.6)
+    match = difflib.get_close_matches(word.lower()[:100], list(names), 1, 0.65)
     return f"; did you mean {match[0]!r}?" if match else ""
 
 

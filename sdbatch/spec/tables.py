@@ -8,6 +8,7 @@ In a CSV an empty cell is null and a quoted empty cell (`""`) is an empty text; 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,7 @@ WRONG_MAX = 20
 CHUNK = 65_536
 BLOCK_BYTES = 16 << 20
 
-Places = dict[int, int]
-"""Line of a row, by the row's number from 0."""
+_INDEX = re.compile(r"__index_level_\d+__\Z")  # where pandas keeps a frame's row labels
 
 
 def columns(path: Path, shown: str | None = None) -> list[str]:
@@ -67,16 +67,17 @@ def read(path: Path, shown: str) -> pa.Table:
     names = columns(path, shown)
     try:
         if path.suffix.lower() == ".jsonl":
-            table, lines = _read_jsonl(path, shown, names)
+            table = _read_jsonl(path, shown, names)
         elif path.suffix.lower() == ".csv":
-            table, lines = _read_csv(path, shown, names), None
+            table = _read_csv(path, shown, names)
         else:
-            table, lines = pa.parquet.ParquetFile(path).read(), None
+            with pa.parquet.ParquetFile(path) as file:
+                table = file.read(names)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(shown, error) from error
     if not table.num_rows:
         raise SpecError([Problem(shown, None, "", "the table has no row")])
-    return _checked(table, path, shown, lines)
+    return table if path.suffix.lower() == ".jsonl" else _checked(table, path, shown)
 
 
 def _unreadable(shown: str, error: Exception) -> SpecError:
@@ -86,7 +87,7 @@ def _unreadable(shown: str, error: Exception) -> SpecError:
 def _names(path: Path, shown: str) -> list[str]:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return list(pa.parquet.read_schema(path).names)
+        return [name for name in pa.parquet.read_schema(path).names if not _INDEX.match(name)]
     if suffix == ".csv":
         return next(_records(path), (0, []))[1]
     names: dict[str, None] = {}
@@ -95,7 +96,7 @@ def _names(path: Path, shown: str) -> list[str]:
     return list(names)
 
 
-def _checked(table: pa.Table, path: Path, shown: str, lines: list[int] | None) -> pa.Table:
+def _checked(table: pa.Table, path: Path, shown: str) -> pa.Table:
     """Columns in their own types; or every wrong cell, by line."""
     made: dict[str, pa.ChunkedArray] = {}
     wrong: list[tuple[str, int, str]] = []
@@ -107,10 +108,9 @@ def _checked(table: pa.Table, path: Path, shown: str, lines: list[int] | None) -
             wrong += [(name, row, message) for row, message in bad[:WRONG_MAX]]
         except cells.WrongType as error:
             problems.append(Problem(shown, None, name, str(error)))
-    if texts and wrong:
-        lines = _csv_lines(path, max(row for _, row, _ in wrong))
+    lines = _csv_lines(path, max(row for _, row, _ in wrong)) if texts and wrong else []
     for name, row, message in wrong:
-        line = lines[row] if lines else None
+        line = lines[row] if row < len(lines) else None
         problems.append(Problem(shown, line, name, message if line else f"row {row + 1}: {message}"))
     if problems:
         raise SpecError(problems)
@@ -138,8 +138,8 @@ def _read_csv(path: Path, shown: str, names: list[str]) -> pa.Table:
     )
     if torn:
         torn = torn[:WRONG_MAX]
-        lines = _csv_lines(path, max(row.number for row in torn) - 2)
-        raise SpecError([Problem(shown, lines[row.number - 2], "", _torn(row)) for row in torn])
+        lines = dict(enumerate(_csv_lines(path, max(row.number for row in torn) - 2), 2))
+        raise SpecError([Problem(shown, lines.get(row.number), "", _torn(row)) for row in torn])
     return table
 
 
@@ -170,8 +170,8 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise ValueError(f"line {before + 1}: {error}") from error
 
 
-def _read_jsonl(path: Path, shown: str, names: list[str]) -> tuple[pa.Table, list[int]]:
-    """Cells of parameters as JSON text, others as text; and each row's line."""
+def _read_jsonl(path: Path, shown: str, names: list[str]) -> pa.Table:
+    """Line by line, for a line may have any type in any column."""
     lines: list[int] = []
     chunk: list[dict[str, Any]] = []
     parts: list[pa.Table] = []
@@ -196,7 +196,7 @@ def _read_jsonl(path: Path, shown: str, names: list[str]) -> tuple[pa.Table, lis
         flush()
     if wrong:
         raise SpecError(wrong[: WRONG_MAX * len(names)])
-    return pa.concat_tables(parts), lines
+    return pa.concat_tables(parts)
 
 
 def _entries(path: Path, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""What every command and every notebook calls."""
+"""Make what is left of a job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,32 +82,6 @@ class RunReport:
         return errors.EXIT_ROWS_FAILED if self.failed else errors.EXIT_OK
 
 
-@dataclass(frozen=True)
-class PlanReport:
-    """What a run would do.
-
-    Attributes:
-        cells: one entry a batch key: its parameters, rows, batches and batch shape.
-        seconds: expected time for one worker, from earlier rates; None where there are none.
-        bytes: expected size on disk of what is left; None where nothing is there to judge by.
-    """
-
-    job: str
-    directory: str
-    rows: int
-    done: int
-    left: int
-    retired: int
-    duplicates: int
-    batches: int
-    padded_share: float
-    model_loads: int
-    seconds: float | None
-    bytes: int | None
-    cells: list[dict[str, Any]] = field(default_factory=list)
-    schema: int = 1
-
-
 def run(
     job: prepare.Job,
     options: RunOptions,
@@ -152,59 +126,6 @@ def run(
         return report
 
 
-def plan_job(job: prepare.Job) -> PlanReport:
-    """Say what a run would do; loads no model."""
-    manifest = job.directory.manifest(fields=job.rows.fields)
-    made = job.plan(manifest.done())
-    seconds, size = _estimate(job, manifest, made)
-    cells = []
-    for code, cell in enumerate(made.kinds):
-        if not cell.rows:
-            continue
-        first = job.rows.take(made.order[made.cells == code][:1])[0].params
-        names = ("model", "mode", "width", "height", "steps", "scheduler")
-        about = {name: first[name] for name in names}
-        cells.append({**about, "rows": cell.rows, "batches": cell.batches, "batch_size": cell.size})
-    return PlanReport(
-        job=job.spec.name,
-        directory=str(job.directory.path),
-        rows=made.rows,
-        done=made.done,
-        left=made.left,
-        retired=made.retired,
-        duplicates=made.duplicates,
-        batches=made.batches,
-        padded_share=round(made.padded_share, 4),
-        model_loads=made.model_loads,
-        seconds=seconds,
-        bytes=size,
-        cells=cells,
-    )
-
-
-def validate(path: Path, overrides: Sequence[str] = ()) -> list[errors.Problem]:
-    """Every mistake in a spec and its rows; none when it is sound."""
-    try:
-        prepare.job(path, overrides=overrides, allow_mixed=True, adopt=True).plan(prepare.Done())
-    except errors.SpecError as error:
-        return error.problems
-    except errors.ModelError as error:
-        return [errors.Problem(str(path), None, "model", str(error))]
-    return []
-
-
-def schema() -> dict[str, Any]:
-    """The spec's JSON Schema."""
-    from sdbatch.spec.schema import json_schema
-
-    return json_schema()
-
-
-def job(path: Path | str, **options: Any) -> prepare.Job:
-    """Read a spec, a table or a run directory: see `prepare.job`."""
-    return prepare.job(Path(path), **options)
-
-
 def _dispatch(
     job: prepare.Job,
     options: RunOptions,
@@ -218,16 +139,16 @@ def _dispatch(
 
     def commit(result: LeaseResult) -> None:
         manifest.commit(result.records, result.failures)
-        job.directory.log("lease_done", lease=result.lease.number, made=len(result.records), failed=len(result.failures))
+        made, failed = len(result.records), len(result.failures)
+        job.directory.log("lease_done", lease=result.lease.number, made=made, failed=failed)
         listener.result(result)
 
     def died(death: WorkerDied) -> None:
         job.directory.log("worker_died", worker=death.worker, lease=death.lease.number, message=death.message)
 
     task = Task(name, job.directory.path.absolute(), job.spec.base, job.render, job.spec.output, job.memory)
-    ray_wanted = options.executor == "ray" or (
-        options.executor == "auto" and (job.hardware.count > 1 or (options.actors or 1) > 1 or bool(options.ray_address))
-    )
+    several = job.hardware.count > 1 or (options.actors or 1) > 1 or bool(options.ray_address)
+    ray_wanted = options.executor == "ray" or (options.executor == "auto" and several)
     pool: dispatch.Pool
     if ray_wanted:
         from sdbatch.run.ray import RayPool
@@ -312,21 +233,3 @@ def _too_many(limit: str | None, rows: int) -> Callable[[int], bool]:
     except ValueError as error:
         raise errors.UsageError(f"--max-failures {limit!r}: give a number such as 10, or a share such as 5%") from error
     return lambda failed: failed > most
-
-
-def _estimate(job: prepare.Job, manifest: Manifest, made: plan.Plan) -> tuple[float | None, int | None]:
-    """Seconds for one worker and bytes on disk, by the mean of what this directory already holds."""
-    table = manifest.read(["seconds", "path"])
-    if not table.num_rows or not made.left:
-        return (0.0, 0) if not made.left else (None, None)
-    seconds = float(pc.mean(table.column("seconds")).as_py()) * len(made.order)
-    sizes = []
-    for path in table.column("path").to_pylist()[:100]:
-        try:
-            sizes.append((job.directory.path / path).stat().st_size)
-        except OSError:
-            continue
-    return round(seconds, 1), int(sum(sizes) / len(sizes) * made.left) if sizes else None
-
-
-__all__ = ["Listener", "PlanReport", "RunOptions", "RunReport", "job", "plan_job", "run", "schema", "validate"]

@@ -1,0 +1,26 @@
+"""What every command and every notebook calls."""
+
+from sdbatch.api.looking import doctor, init, model, models, sheet, status
+from sdbatch.api.planning import PlanReport, plan_job, validate
+from sdbatch.api.running import Listener, RunOptions, RunReport, run
+from sdbatch.prepare import Job, job
+from sdbatch.spec.schema import json_schema as schema
+
+__all__ = [
+    "Job",
+    "Listener",
+    "PlanReport",
+    "RunOptions",
+    "RunReport",
+    "doctor",
+    "init",
+    "job",
+    "model",
+    "models",
+    "plan_job",
+    "run",
+    "schema",
+    "sheet",
+    "status",
+    "validate",
+]

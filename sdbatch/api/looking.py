@@ -1,0 +1,171 @@
+"""Look at what is there: a run's state, its sheet, models, this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdbatch import errors, prepare
+from sdbatch.render import device
+from sdbatch.sources.models import Model, ModelSource, embedded
+from sdbatch.store.directory import JOB
+
+if TYPE_CHECKING:
+    from sdbatch.report.status import Status
+
+STARTER = ("jobs", "prompts")
+
+
+def status(directory: Path) -> Status:
+    """How far a run is; reads the manifest and the rows of its job.yaml, no model weights.
+
+    Raises:
+        StoreError: it is no run directory.
+    """
+    import pyarrow as pa
+
+    from sdbatch.report import status as report
+
+    there = prepare.readable(directory)
+    manifest = there.manifest()
+    try:
+        rows = prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True).rows
+        wanted = {key for batch in rows.batches() for key in batch.column("row").to_pylist()}
+    except errors.UsageError:  # an input is gone since: what is done can still be told
+        wanted = None
+    done: pa.Table = manifest.read(["row", "id", "finished_at", "seconds", "run"])
+    runs = there.runs()
+    return report.measure(done, manifest.failures(), wanted, job=runs[-1]["job"] if runs else "")
+
+
+def sheet(
+    directory: Path, *, x: str | None = None, y: str | None = None, by: str | None = None, out: Path | None = None
+) -> list[Path]:
+    """Draw a labelled contact sheet of a run; gives the pages' paths.
+
+    Raises:
+        StoreError: it is no run directory, or the sheet cannot be written.
+        UsageError: there is no such axis.
+    """
+    from sdbatch.report.sheet import sheet as draw
+
+    manifest = prepare.readable(directory).manifest()
+    failures = _failed_rows(directory, manifest.failures().to_pylist())
+    return draw(manifest.read(), directory, out or directory / "sheet.png", x=x, y=y, by=by, failures=failures)
+
+
+def models() -> list[dict[str, Any]]:
+    """The embedded models, and those in the local Hugging Face cache."""
+    source = ModelSource(Path.cwd())
+    found = [_about(source.resolve(name)) for name in embedded()]
+    return [*found, *_cached()]
+
+
+def model(name: str, revision: str | None = None) -> dict[str, Any]:
+    """What a model is: name, path, kind, hash, revision, size and modes.
+
+    Raises:
+        ModelError: it is missing, broken, or not read by this version.
+    """
+    return _about(ModelSource(Path.cwd()).resolve(name, revision))
+
+
+def doctor() -> dict[str, Any]:
+    """What this machine has; `missing` lists what a run would lack."""
+    from importlib import metadata
+
+    from sdbatch import __version__
+
+    missing, versions = [], {"sdbatch": __version__, "python": sys.version.split()[0]}
+    for name in ("torch", "diffusers", "transformers", "ray", "pyarrow", "pandas"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(f"package {name}: pip install {name}")
+    found = embedded()
+    if "demo" not in found:
+        missing.append("the embedded model `demo`: the package's data files are not installed")
+    render = device.settings({})
+    hardware = device.describe(render.device)
+    memory = f", {hardware.memory} GiB" if hardware.memory else ""
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    return {
+        "versions": [f"{name} {version}" for name, version in versions.items()],
+        "devices": [f"{hardware.kind} x {hardware.count}{memory}"],
+        "threads": render.threads,
+        "disk": f"{free:.1f} GiB free here",
+        "models": found,
+        "missing": missing,
+    }
+
+
+def init(directory: Path) -> Iterator[tuple[Path, bool]]:
+    """Copy the starter jobs and prompts; gives each path, and whether it was written.
+
+    Raises:
+        StoreError: the directory cannot be written.
+    """
+    for source in _starter_files():
+        target = directory / source.parent.name / source.name
+        if target.exists():
+            yield target, False
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+        except OSError as error:
+            raise errors.StoreError(f"{target}: {error.strerror}") from error
+        yield target, True
+
+
+def _starter_files() -> list[Path]:
+    """In a wheel they lie in the package, in a checkout beside it."""
+    package = Path(__file__).resolve().parent.parent
+    root = package / "starter" if (package / "starter").is_dir() else package.parent
+    return sorted(path for name in STARTER for path in (root / name).iterdir() if path.is_file())
+
+
+def _about(found: Model) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "path": str(found.path),
+        "kind": found.kind,
+        "hash": found.hash,
+        "revision": found.revision,
+        "size": list(found.size),
+        "modes": list(found.modes),
+    }
+
+
+def _cached() -> list[dict[str, Any]]:
+    """Diffusers models in the hub's cache, by a look at its folders."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    found = []
+    for index in sorted(hub.glob("models--*/snapshots/*/model_index.json")):
+        name = index.parents[2].name.removeprefix("models--").replace("--", "/")
+        found.append({"name": name, "path": str(index.parent), "kind": "hub", "revision": index.parent.name})
+    return found
+
+
+def _failed_rows(directory: Path, failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Failures with the columns of their rows, so that the sheet knows their cells."""
+    if not failures:
+        return []
+    try:
+        rows = prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True).rows
+    except errors.UsageError:
+        return failures
+    lost = {failure["row"]: failure for failure in failures}
+    found = []
+    for batch in rows.batches():
+        keys = batch.column("row").to_pylist()
+        numbers = [batch.column("index")[at].as_py() for at, key in enumerate(keys) if key in lost]
+        for row in rows.take(numbers):
+            free = {f"field_{name}": value for name, value in row.fields.items()}
+            found.append({**row.params, **free, **lost[row.row]})
+    return found
