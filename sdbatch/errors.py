@@ -1,15 +1,15 @@
 """Every error that sdbatch raises on purpose, with the exit code it ends a command with.
 
-    SdbatchError                70  a bug, unless a subclass says otherwise
-    |-- UsageError               2  the command cannot be done as asked
-    |   |-- SpecError            2  the job spec or its tables are wrong; holds every Problem found
-    |   |-- ModelError           2  a model is missing, broken, or of the wrong kind
-    |   `-- RefusedError         2  the directory was begun with other settings or by another job
-    |-- StoreError              74  the run directory cannot be written or read
-    |-- BusyError               75  another run holds the directory
-    `-- RowError                 1  one row cannot be made; recorded, the others go on
-        |-- InputError           1  a picture that the row reads is missing or broken
-        `-- PictureError         1  the model gave NaN or a picture of one value
+SdbatchError                70  a bug, unless a subclass says otherwise
+|-- UsageError               2  the command cannot be done as asked
+|   |-- SpecError            2  the job spec or its tables are wrong; holds every Problem found
+|   |-- ModelError           2  a model is missing, broken, or of the wrong kind
+|   `-- RefusedError         2  the directory was begun with other settings or by another job
+|-- StoreError              74  the run directory cannot be written or read
+|-- BusyError               75  another run holds the directory
+`-- RowError                 1  one row cannot be made; recorded, the others go on
+    |-- InputError           1  a picture that the row reads is missing or broken
+    `-- PictureError         1  the model gave NaN or a picture of one value
 """
 
 from __future__ import annotations

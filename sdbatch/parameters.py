@@ -102,8 +102,8 @@ def check(parameter: Parameter, value: Any) -> str | None:
         return f"{value} is not a finite number"
     if parameter.kind == "int" and value != int(value):
         return f"{value} is not a whole number"
-    if parameter.low is not None and value < parameter.low or parameter.high is not None and value > parameter.high:
-        return f"{value} is outside {parameter.low:g} to {parameter.high:g}"
+    if (parameter.low is not None and value < parameter.low) or (parameter.high is not None and value > parameter.high):
+        return f"{value} is outside {parameter.low:.10g} to {parameter.high:.10g}"
     if parameter.multiple > 1 and int(value) % parameter.multiple:
         return f"{value} is not a multiple of {parameter.multiple}"
     return None

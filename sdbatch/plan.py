@@ -30,7 +30,7 @@ def batch_size(render: Render, memory: int, mode: str, width: int, height: int) 
     if render.device == "cpu":
         return 4 if area <= 1 / 16 else 1
     rows = next((rows for least, rows in ((70, 16), (38, 8), (20, 4), (10, 2)) if memory >= least), 1)
-    return max(1, 2 ** math.floor(math.log2(max(1.0, rows / area))))
+    return 1 << math.floor(math.log2(max(1.0, rows / area)))
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,18 @@ def _order(
         Cell(key, sizes[code], int(np.count_nonzero(cells == code)), int(np.count_nonzero(changed & (cells == code))))
         for code, key in enumerate(keys)
     )
-    return Plan(len(rows), duplicates, int(finished.sum()), int(waiting.sum()), retired, recorded, numbers, running - base, cells, kinds)
+    return Plan(
+        len(rows),
+        duplicates,
+        int(finished.sum()),
+        int(waiting.sum()),
+        retired,
+        recorded,
+        numbers,
+        running - base,
+        cells,
+        kinds,
+    )
 
 
 def colliding(batches: Iterable[pa.RecordBatch]) -> list[tuple[int, int]]:

@@ -98,12 +98,12 @@ def job(
         from sdbatch.spec import tables
 
         table = tables.read(spec.rows, _shown(spec.rows))
-    models = ModelSource(spec.base)
-    rows = Rows(spec, table, lambda name, revision: _identity(models.resolve(name, revision)))
     directory = RunDirectory(out or _default_directory(spec))
-    origin = str(source.absolute())
     begun = directory.runs()
     first = begun[0] if begun else None
+    models = ModelSource(spec.base, _pins(begun))
+    rows = Rows(spec, table, lambda name, revision: _identity(models.resolve(name, revision)))
+    origin = str(source.absolute())
     if first and not adopt and source.absolute() != (directory.path / JOB).absolute():
         _same_job(first, spec.name, origin, directory)
     render = _render(spec, first, allow_mixed, directory)
@@ -121,12 +121,19 @@ def _source(path: Path, out: Path | None) -> tuple[Path, Path | None]:
     if not path.is_dir():
         return path, out
     if not (path / JOB).is_file():
-        raise SpecError([Problem(str(path), None, "", f"no {JOB} in this directory; name a job spec or a run directory")])
+        raise SpecError(
+            [Problem(str(path), None, "", f"no {JOB} in this directory; name a job spec or a run directory")]
+        )
     return path / JOB, out or path
 
 
 def _default_directory(spec: JobSpec) -> Path:
     return spec.base / spec.output.dir if spec.output.dir else Path("runs") / spec.name
+
+
+def _pins(runs: Sequence[dict[str, Any]]) -> dict[str, str | None]:
+    """The commit of each hub model, as the run that first used it found it."""
+    return {model["name"]: model["revision"] for run in reversed(runs) for model in run["models"]}
 
 
 def _identity(model: Model) -> tuple[str, tuple[int, int], str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 import sdbatch
 from sdbatch.parameters import PARAMETERS, SCHEDULERS
@@ -26,7 +26,7 @@ HOSTS = [re.compile(rb"index-" + rb"url"), re.compile(rb"find-" + rb"links"), re
 
 
 def load(path: Path) -> dict[str, Any]:
-    spec = YAML(typ="safe").load(path)
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert isinstance(spec, dict)
     return spec
 

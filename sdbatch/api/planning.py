@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from sdbatch import errors, plan, prepare
-from sdbatch.store.manifest import Manifest
+from sdbatch.store.manifest import Done, Manifest
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def plan_job(job: prepare.Job) -> PlanReport:
 def validate(path: Path, overrides: Sequence[str] = ()) -> list[errors.Problem]:
     """Every mistake in a spec and its rows; none when it is sound."""
     try:
-        prepare.job(path, overrides=overrides, allow_mixed=True, adopt=True).plan(prepare.Done())
+        prepare.job(path, overrides=overrides, allow_mixed=True, adopt=True).plan(Done())
     except errors.SpecError as error:
         return error.problems
     except errors.ModelError as error:

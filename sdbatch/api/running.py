@@ -6,7 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -105,7 +105,7 @@ def run(
         planned = job.plan(done, _held(manifest, options.retry))
         limited = options.limit is not None and options.limit < planned.left
         work = planned.limit(options.limit) if options.limit is not None else planned
-        job.directory.begin(_about(job, name, command), dump.resolved(job.spec, job.render, job.directory.path))
+        job.directory.begin(_about(job, name, command), _job_yaml(job))
         listener.begin(planned.rows, planned.done, len(work.order), job.directory.path)
         recorded = _record_known(job, manifest, planned, name)
         outcome = dispatch.Outcome()
@@ -146,7 +146,9 @@ def _dispatch(
     def died(death: WorkerDied) -> None:
         job.directory.log("worker_died", worker=death.worker, lease=death.lease.number, message=death.message)
 
-    task = Task(name, job.directory.path.absolute(), job.spec.base, job.render, job.spec.output, job.memory)
+    task = Task(
+        name, job.directory.path.absolute(), job.spec.base, job.render, job.spec.output, job.memory, _commits(job)
+    )
     several = job.hardware.count > 1 or (options.actors or 1) > 1 or bool(options.ray_address)
     ray_wanted = options.executor == "ray" or (options.executor == "auto" and several)
     pool: dispatch.Pool
@@ -212,6 +214,20 @@ def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any
         "command": list(command),
         "pid": os.getpid(),
     }
+
+
+def _commits(job: prepare.Job) -> dict[str, str | None]:
+    return {model.name: model.revision for model in job.models.found()}
+
+
+def _job_yaml(job: prepare.Job) -> str:
+    """The spec as resolved; a hub model that is the same for all rows stands with its commit."""
+    commit = _commits(job).get(job.spec.values.get("model", ""))
+    axes = {axis.name for axis in (*job.spec.axes, *job.spec.zip)}
+    spec = job.spec
+    if commit and not axes & {"model", "revision"} and spec.rows is None:
+        spec = replace(spec, values={**spec.values, "revision": commit})
+    return dump.resolved(spec, job.render, job.directory.path)
 
 
 def _held(manifest: Manifest, retry: bool | str) -> pa.Array | None:

@@ -45,7 +45,9 @@ class Progress:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bars:
             self._bars.stop()
 
@@ -85,7 +87,9 @@ class Progress:
     def end(self, report: RunReport) -> None:
         """Say what came of it, and how to go on."""
         took = time.monotonic() - self._began
-        self.say(f"{report.made} made in {took:.1f} s, {report.failed} failed, {report.left} left of {report.rows} rows")
+        self.say(
+            f"{report.made} made in {took:.1f} s, {report.failed} failed, {report.left} left of {report.rows} rows"
+        )
         if report.stopped:
             self.say(f"stopped; what is made is saved. To go on: sdbatch run {report.directory}")
 

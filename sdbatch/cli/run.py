@@ -16,8 +16,12 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the spec; KEY dotted, VALUE YAML. Repeatable."),
 ]
-JobPath = Annotated[Path, typer.Argument(metavar="JOB", help="A spec (.yaml), a table (.parquet .csv .jsonl), or a run directory.")]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Run directory; default output.dir of the spec, else runs/NAME.")]
+JobPath = Annotated[
+    Path, typer.Argument(metavar="JOB", help="A spec (.yaml), a table (.parquet .csv .jsonl), or a run directory.")
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Run directory; default output.dir of the spec, else runs/NAME.")
+]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model, in place of the spec's.")]
 AllowMixed = Annotated[bool, typer.Option("--allow-mixed", help="Go on although pictures would be made another way.")]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Go on in a directory that another job began.")]
@@ -58,7 +62,9 @@ def run(
     batch_size: Annotated[str | None, typer.Option(metavar="N|auto", help="Batch shape, as render.batch_size.")] = None,
     limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Make at most N rows.")] = None,
     max_failures: Annotated[str | None, typer.Option(metavar="N|P%", help="Stop after so many failed rows.")] = None,
-    retry: Annotated[str | None, typer.Option(metavar="CLASS", help="Try only failed rows of this error class again.")] = None,
+    retry: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Try only failed rows of this error class again.")
+    ] = None,
     no_retry: Annotated[bool, typer.Option("--no-retry", help="Leave rows that failed before.")] = False,
     allow_mixed: AllowMixed = False,
     adopt: Adopt = False,

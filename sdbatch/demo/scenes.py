@@ -139,23 +139,29 @@ def coverage(scene: Scene) -> NDArray[np.float32]:
     n = SIDE * SUPERSAMPLE
     at = (np.arange(n, dtype=np.float32) + 0.5) / SUPERSAMPLE
     center_x, center_y = scene.center
-    u = ((at - center_x) / scene.radius)[None, :]
-    v = (-(at - center_y) / scene.radius)[:, None]
+    u = ((at - center_x) / scene.radius).astype(np.float32)[None, :]
+    v = (-(at - center_y) / scene.radius).astype(np.float32)[:, None]
     hit = _inside(scene.shape, u, v).astype(np.float32)
     return hit.reshape(SIDE, SUPERSAMPLE, SIDE, SUPERSAMPLE).mean((1, 3), dtype=np.float32)
 
 
 def caption(scene: Scene, rng: np.random.Generator | None = None) -> str:
-    """Describe a scene; without rng in full and in the plain wording, else varied and often in part."""
+    """Describe a scene; without rng in full and in the plain wording, else varied and often in part.
+
+    One caption in ten names a single attribute, so that "red" alone is understood, as a negative prompt too.
+    """
     if rng is None:
-        return _sentence(scene, 0, dict.fromkeys(("size", "color", "shape", "place", "background"), 0))
+        return _sentence(scene, 0, dict.fromkeys(ATTRIBUTES, 0))
+    if rng.random() < 0.10:
+        only = ("color", "shape", "background", "color")[rng.integers(4)]
+        return _sentence(scene, int(rng.integers(2)), {only: 0})
     drop = {"size": 0.25, "color": 0.10, "shape": 0.10, "place": 0.22, "background": 0.18}
     said = {name: int(rng.integers(8)) for name, chance in drop.items() if rng.random() >= chance}
     return _sentence(scene, int(rng.integers(5)), said)
 
 
 def vocabulary() -> Iterator[str]:
-    """Texts that hold every word of every caption, for training the tokenizer."""
+    """Texts that hold every word of the full captions, for training the tokenizer."""
     for shape in SHAPES:
         for color in COLORS:
             for size in SIZES:
@@ -227,9 +233,7 @@ def _inside(shape: str, u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArr
     raise ValueError(f"no such shape: {shape!r}; one of {', '.join(SHAPES)}")
 
 
-def _polygon(
-    u: NDArray[np.float32], v: NDArray[np.float32], corners: list[tuple[float, float]]
-) -> NDArray[np.bool_]:
+def _polygon(u: NDArray[np.float32], v: NDArray[np.float32], corners: list[tuple[float, float]]) -> NDArray[np.bool_]:
     """Whether points lie in a convex polygon whose corners run anticlockwise."""
     hit = np.ones(np.broadcast_shapes(u.shape, v.shape), bool)
     for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):

@@ -57,7 +57,7 @@ class Loop:
             torch.manual_seed(self.seed * 1_000_003 + self.step)
             loss = loss_at(self.step, np.random.default_rng([self.seed, self.step]))
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate()
@@ -70,13 +70,15 @@ class Loop:
             if self.step % 50 == 0 or self.step == self.steps:
                 pace = (time.monotonic() - began) / (self.step - first)
                 print(
-                    f"{self.name} {self.step}/{self.steps} loss {shown:.4f} {pace:.2f} s/step", file=sys.stderr, flush=True
+                    f"{self.name} {self.step}/{self.steps} loss {shown:.4f} {pace:.2f} s/step",
+                    file=sys.stderr,
+                    flush=True,
                 )
             if time.monotonic() - saved > SAVE_SECONDS or self.step == self.steps:
                 self._save()
                 saved = time.monotonic()
-        for value, mean in zip(self.weights, self.average, strict=True):
-            value.data.copy_(mean)
+        for weight, mean in zip(self.weights, self.average, strict=True):
+            weight.data.copy_(mean)
         for module in self.modules.values():
             module.eval()
 
@@ -136,7 +138,7 @@ def train_vae(data: SceneSet, work: Path, steps: int, seed: int, batch: int = 32
 
     Loop("vae", work, {"vae": vae}, steps, 1.5e-3, seed).run(loss_at)
     with torch.no_grad():
-        spread = torch.cat([vae.encode(data.tensor(_slice(i))).latent_dist.mean for i in range(0, 512, 64)]).std()
+        spread = _latents(vae, data, 512).std()
     vae.register_to_config(scaling_factor=round(1 / float(spread), 5))
     return vae
 
@@ -200,9 +202,7 @@ def train_unet(
     return unet, text
 
 
-def export(
-    out: Path, vae: AutoencoderKL, unet: torch.nn.Module, text: torch.nn.Module, tokenizer: Any
-) -> None:
+def export(out: Path, vae: AutoencoderKL, unet: torch.nn.Module, text: torch.nn.Module, tokenizer: Any) -> None:
     """Write the standard diffusers folder, weights in fp16 safetensors."""
     from diffusers import StableDiffusionPipeline
 
@@ -221,13 +221,15 @@ def export(
     networks.make_tokenizer(out / "tokenizer")
 
 
-def _latents(vae: AutoencoderKL, data: SceneSet) -> torch.Tensor:
+def _latents(vae: AutoencoderKL, data: SceneSet, most: int | None = None) -> torch.Tensor:
+    """Latents of the first `most` pictures: (n, 4, 16, 16), unscaled."""
+    count = min(most or len(data.scenes), len(data.scenes))
     with torch.no_grad():
-        parts = [vae.encode(data.tensor(_slice(i, len(data.scenes)))).latent_dist.mean for i in range(0, len(data.scenes), 64)]
+        parts = [vae.encode(data.tensor(_slice(i, count))).latent_dist.mean for i in range(0, count, 64)]
     return torch.cat(parts)
 
 
-def _slice(start: int, end: int = 1 << 40) -> NDArray[np.int64]:
+def _slice(start: int, end: int) -> NDArray[np.int64]:
     return np.arange(start, min(start + 64, end))
 
 

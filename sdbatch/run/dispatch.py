@@ -104,9 +104,7 @@ def run(
     return outcome
 
 
-def _give_again(
-    death: WorkerDied, again: list[Lease], outcome: Outcome, commit: Callable[[LeaseResult], None]
-) -> None:
+def _give_again(death: WorkerDied, again: list[Lease], outcome: Outcome, commit: Callable[[LeaseResult], None]) -> None:
     """Give a dead worker's lease out again; rows that killed two workers, each alone, fail."""
     lease = death.lease
     if lease.attempt < WORKER_DEATHS:
@@ -122,4 +120,3 @@ def _give_again(
         )
         commit(LeaseResult(lease, failures=lost))
         outcome.failed += len(lost)
-

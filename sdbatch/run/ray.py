@@ -30,7 +30,7 @@ class _Actor:
     def run(self, lease: Lease) -> LeaseResult:
         return self._worker.run(lease)
 
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    @ray.method(concurrency_group="control")
     def stop(self) -> None:
         self._stopped = True
 

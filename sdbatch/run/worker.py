@@ -6,7 +6,7 @@ import hashlib
 import json
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ class Task:
     Attributes:
         memory: the device's memory in GiB, which the batch table reads.
         base: relative model folders start here.
+        pins: the commits of hub models.
     """
 
     run: str
@@ -42,6 +43,7 @@ class Task:
     render: Render
     output: Output
     memory: int
+    pins: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Worker:
     ) -> None:
         self._task, self._stop, self._on_batch = task, stop, on_batch
         self._renderer = Renderer(task.render)
-        self._models = ModelSource(task.base)
+        self._models = ModelSource(task.base, task.pins)
         self._store = LocalStore(task.directory)
         self._device = device.describe(task.render.device)
         self._versions = device.versions()
@@ -114,9 +116,7 @@ class Worker:
         task = self._task
         return plan.batch_size(task.render, task.memory, params["mode"], params["width"], params["height"])
 
-    def _batch(
-        self, groups: Sequence[tuple[Row, ...]], size: int, attempt: int
-    ) -> tuple[list[_Made], list[Failure]]:
+    def _batch(self, groups: Sequence[tuple[Row, ...]], size: int, attempt: int) -> tuple[list[_Made], list[Failure]]:
         """Render a batch; where it fails, each row once more by itself, at the same shape."""
         try:
             return self._render(groups, size), []

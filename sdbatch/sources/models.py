@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,13 @@ class ModelSource:
 
     Args:
         base: relative folders start here.
+        pins: revisions by name, for names asked for without one: a directory keeps the commit it began with.
     """
 
-    def __init__(self, base: Path, cache: HashCache | None = None) -> None:
-        self._base, self._cache = base, cache or HashCache()
+    def __init__(
+        self, base: Path, pins: Mapping[str, str | None] | None = None, cache: HashCache | None = None
+    ) -> None:
+        self._base, self._pins, self._cache = base, pins or {}, cache or HashCache()
         self._found: dict[tuple[str, str | None], Model] = {}
 
     def resolve(self, name: str, revision: str | None = None) -> Model:
@@ -63,7 +66,7 @@ class ModelSource:
         """
         key = (name, revision)
         if key not in self._found:
-            path, commit = self._locate(name, revision)
+            path, commit = self._locate(name, revision or self._pins.get(name))
             self._found[key] = _describe(name, path, commit, self._cache)
             self._cache.save()
         return self._found[key]

@@ -87,7 +87,9 @@ def free(column: pa.ChunkedArray) -> pa.ChunkedArray:
         text = pc.cast(column, pa.string())
     except pa.ArrowException as error:
         raise WrongType(f"a column of {kind} cannot be read as text") from error
-    return pc.replace_substring(text, " ", "T") if pa.types.is_timestamp(kind) else text
+    if not pa.types.is_timestamp(kind):
+        return text
+    return pc.replace_substring_regex(pc.replace_substring(text, " ", "T"), r"\.0+($|[Z+-])", r"\1")
 
 
 def _simple(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -44,14 +44,15 @@ class Column:
 
 def combine(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], NDArray[np.int64] | None]:
     """The different combinations that occur, and which one each row has (None: all rows the first)."""
-    varying = [column for column in columns if column.codes is not None]
+    varying = [(column.codes, len(column.values)) for column in columns if column.codes is not None]
     if not varying:
         return [tuple(column.values[0] for column in columns)], None
-    joint = np.zeros(len(varying[0].codes), np.int64)  # type: ignore[arg-type]
-    for column in varying:
-        _, joint = np.unique(joint * len(column.values) + column.codes, return_inverse=True)
-    _, first, codes = np.unique(joint, return_index=True, return_inverse=True)
-    return [tuple(column.at(row) for column in columns) for row in first.tolist()], codes.astype(np.int64)
+    joint = np.zeros(len(varying[0][0]), np.int64)
+    for codes, count in varying:
+        # Numbered anew after each column, so that the product of many counts cannot overflow.
+        joint = np.unique(joint * count + codes, return_inverse=True)[1].astype(np.int64)
+    _, first, places = np.unique(joint, return_index=True, return_inverse=True)
+    return [tuple(column.at(row) for column in columns) for row in first.tolist()], places.astype(np.int64)
 
 
 def merge(columns: Sequence[Column], function: Callable[..., Any]) -> Column:

@@ -151,15 +151,15 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise _Stop(event.start_mark.line + 1, (), "holds more than one YAML document")
+                    raise _Stop(_line(event), (), "holds more than one YAML document")
                 value = self._node(next(events), events, (), 1)[0]
         return value
 
     def _node(self, event: Any, events: Iterator[Any], key: Key, depth: int) -> tuple[Any, int]:
         """One value, and how deep it goes below itself."""
-        line = event.start_mark.line + 1
+        line = _line(event)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor, line, key, depth)
+            return self._alias(str(event.anchor), line, key, depth)
         if depth > DEPTH_MAX:
             raise _Stop(line, (), f"is nested more than {DEPTH_MAX} deep")
         before = self.size
@@ -252,6 +252,10 @@ class _Builder:
         if isinstance(value, int) and value.bit_length() > INT_BITS:
             self._note(line, key, f"a whole number of more than {INT_BITS} bits")
         return value
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
 
 
 def resolve(text: str) -> Any:

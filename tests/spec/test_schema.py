@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from sdbatch.errors import SpecError
 from sdbatch.spec import load
@@ -66,5 +66,5 @@ def test_what_is_wrong(tmp_path: Path, data: dict[str, Any]) -> None:
 def test_every_job_of_the_repository_fits() -> None:
     jobs = Path(__file__).parents[2] / "jobs"
     for path in jobs.glob("*.yaml"):
-        jsonschema.validate(YAML(typ="safe", pure=True).load(path), json_schema())
+        jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), json_schema())
         load.job(path)

@@ -1,0 +1,90 @@
+"""Axes crossed with one another, and the values of any row by its number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sdbatch.parameters import PARAMETERS
+from sdbatch.spec import ids
+from sdbatch.spec.columns import Column
+from sdbatch.spec.schema import JobSpec
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns that advance together over `size` values."""
+
+    size: int
+    columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Groups crossed with one another, the last fastest, over constants."""
+
+    constants: Mapping[str, Any]
+    groups: tuple[Group, ...]
+    literal: bool  # the prompts come from a table and are taken as they are
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for group in self.groups:
+            size *= group.size
+        return size
+
+    def columns(self, numbers: NDArray[np.int64]) -> dict[str, Column]:
+        """The block's own columns for rows by number."""
+        found = {name: Column([value]) for name, value in self.constants.items()}
+        rest = numbers
+        for group in reversed(self.groups):
+            rest, local = np.divmod(rest, group.size)
+            picks, codes = np.unique(local, return_inverse=True)
+            for name, values in group.columns.items():
+                found[name] = Column(_pick(name, values, picks), codes.astype(np.int64))
+        return found
+
+
+def main_block(job: JobSpec, table: pa.Table | None) -> Block:
+    groups = []
+    if table is not None:
+        groups.append(Group(table.num_rows, {name: table.column(name) for name in table.column_names}))
+    if job.zip:
+        groups.append(Group(len(job.zip[0].values), {axis.name: axis.values for axis in job.zip}))
+    groups.extend(Group(len(axis.values), {axis.name: axis.values}) for axis in job.axes)
+    literal = table is not None and bool({"prompt", "negative_prompt"} & set(table.column_names))
+    return Block(dict(job.values), tuple(groups), literal)
+
+
+def _pick(name: str, values: Any, picks: NDArray[np.int64]) -> list[Any]:
+    if isinstance(values, pa.ChunkedArray):
+        cells = list(values.take(pa.array(picks)).to_pylist())
+        if name in PARAMETERS and PARAMETERS[name].kind == "json":  # a table holds these as JSON text
+            return [None if cell is None else json.loads(cell) for cell in cells]
+        return cells
+    return [values[pick] for pick in picks.tolist()]
+
+
+def matches(columns: Mapping[str, Column], entries: Sequence[Mapping[str, Any]], count: int) -> NDArray[np.bool_]:
+    """Rows that agree with every key of an entry."""
+    hit = np.zeros(count, bool)
+    for entry in entries:
+        every = np.ones(count, bool)
+        for name, wanted in entry.items():
+            default = PARAMETERS[name].default if name in PARAMETERS else None
+            column = columns.get(name, Column([default]))
+            same = np.array([_same(value, wanted) for value in column.values])
+            every &= same[column.codes] if column.codes is not None else same[0]
+        hit |= every
+    return hit
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    return ids.canonical(value) == ids.canonical(wanted)

@@ -1,0 +1,81 @@
+"""Ids, row keys and batch keys of many rows at once: each value is written once, each row hashed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sdbatch.parameters import PARAMETERS
+from sdbatch.spec import ids
+from sdbatch.spec.columns import Column, merge
+
+SHARED = frozenset({"prompt", "negative_prompt", "seed", "guidance_scale"})
+"""What may differ inside a batch: the shape of the computation does not depend on it."""
+
+
+Model = tuple[str, tuple[int, int], str]
+"""Content hash, own width and height, kind."""
+
+
+def picture_ids(uses: frozenset[str], given: Mapping[str, Column], models: Column, count: int) -> list[str]:
+    """The `id` of each row of a batch, by the definition in `ids`.
+
+    Args:
+        uses: parameters that the rows' mode uses.
+        given: every parameter, defaults filled in.
+        models: the rows' `Model`.
+    """
+    own = {"width": models.map(lambda model: model[1][0]), "height": models.map(lambda model: model[1][1])}
+    lines = []
+    for name in sorted(uses - {"revision"}):
+        if name == "model":
+            lines.append(models.map(lambda model: ids.line("model", model[0])))
+        else:
+            default = own.get(name, Column([PARAMETERS[name].default]))
+            lines.append(merge([given[name], default], partial(_line, name)))
+    return ids.picture_ids(*_folded(lines, count))
+
+
+def line_keys(identity: Sequence[str], stage: str, fields: Mapping[str, Column], count: int) -> list[str]:
+    """The `row` key of each row of a batch."""
+    if not fields:
+        return [ids.line_key(one, stage, {}) for one in identity]
+    names = tuple(fields)
+    lines = zip(*(column.spread(count) for column in fields.values()), strict=True)
+    return [
+        ids.line_key(one, stage, {n: v for n, v in zip(names, values, strict=True) if v is not None})
+        for one, values in zip(identity, lines, strict=True)
+    ]
+
+
+def batch_keys(uses: frozenset[str], given: Mapping[str, Column], models: Column) -> Column:
+    """The batch key: every used parameter but those a batch may mix, and whether guidance is on."""
+    names = sorted(uses - SHARED - {"model", "revision"})
+    guided = given["guidance_scale"].map(lambda value: value > 1)
+
+    def key(model: Model, on: bool, *values: Any) -> str:
+        return json.dumps([model[0], on, *values], sort_keys=True)
+
+    return merge([models, guided, *(given[name] for name in names)], key)
+
+
+def _line(name: str, value: Any, default: Any) -> bytes:
+    return b"" if value == default else ids.line(name, value)
+
+
+def _folded(lines: Sequence[Column], count: int) -> tuple[list[tuple[bytes, ...]], bytes]:
+    """Each row's varying lines, and what comes before them; a line that all share joins the next one that varies."""
+    head: bytes | None = None
+    shared, varying = b"", []
+    for column in lines:
+        if column.codes is None or len(set(column.values)) == 1:
+            shared += column.values[0]
+            continue
+        if head is None:
+            head, shared = shared, b""
+        varying.append(column.map(partial(bytes.__add__, shared)).spread(count))
+        shared = b""
+    varying.append([shared] * count)
+    return list(zip(*varying, strict=True)), head or b""
