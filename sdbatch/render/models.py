@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,10 @@ class Models:
 
 
 def quiet() -> None:
-    """Keep the libraries' notices, which no user can act on, out of the progress display."""
+    """Keep the libraries' bars and notices, which no user can act on, out of the progress display."""
+    import transformers
+
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|huggingface_hub)\b.*")
-    for name in ("diffusers", "transformers", "huggingface_hub"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()

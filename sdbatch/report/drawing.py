@@ -30,7 +30,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Item:
-    """One row in a cell: its picture, or the reason that there is none."""
+    """One row in a cell: its picture, or the reason that there is none; neither is a gap."""
 
     path: Path | None
     reason: str = ""
@@ -136,11 +136,8 @@ def thumbnail(path: Path, room: Size) -> Image.Image:
 def draw_cell(page: Image.Image, at: Size, cell: Size, items: Sequence[Item], across: int, tile: Size) -> None:
     """Draw the rows of one cell side by side; an empty cell is a light one with a dash."""
     draw = ImageDraw.Draw(page)
-    x, y = at
     if not items:
-        draw.rectangle((x, y, x + cell[0] - 1, y + cell[1] - 1), _EMPTY)
-        middle = (x + cell[0] // 2, y + cell[1] // 2)
-        draw.line((middle[0] - 8, middle[1], middle[0] + 8, middle[1]), _DASH, 2)
+        _draw_gap(draw, at, cell)
         return
     if len(items) == 1:
         across, tile = 1, cell
@@ -159,6 +156,9 @@ def _tile_at(at: Size, number: int, across: int, tile: Size) -> Size:
 
 
 def _draw_tile(page: Image.Image, at: Size, tile: Size, item: Item) -> None:
+    if item == Item(None):
+        _draw_gap(ImageDraw.Draw(page), at, tile)
+        return
     reason = item.reason
     if item.path is not None:
         try:
@@ -172,6 +172,13 @@ def _draw_tile(page: Image.Image, at: Size, tile: Size, item: Item) -> None:
             ImageDraw.Draw(page).rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline=_EDGE)
             return
     _draw_failure(ImageDraw.Draw(page), at, tile, reason)
+
+
+def _draw_gap(draw: ImageDraw.ImageDraw, at: Size, size: Size) -> None:
+    (x, y), (width, height) = at, size
+    draw.rectangle((x, y, x + width - 1, y + height - 1), _EMPTY)
+    reach = max(4, min(width, height) // 16)
+    draw.line((x + width // 2 - reach, y + height // 2, x + width // 2 + reach, y + height // 2), _DASH, 2)
 
 
 def _draw_failure(draw: ImageDraw.ImageDraw, at: Size, tile: Size, reason: str) -> None:

@@ -131,8 +131,8 @@ def _parts(values: Sequence[Any], most: int) -> Iterator[list[Any]]:
         yield list(values[at : at + size])
 
 
-def draw_page(layout: Layout, bands: Sequence[Band], cells: Cells, note: str) -> Image.Image:
-    """Draw one page; `note` follows the title."""
+def draw_page(layout: Layout, bands: Sequence[Band], cells: Cells, note: str, counted: str) -> Image.Image:
+    """Draw one page; `note` follows the title, and `counted` (which page this is) begins the line below it."""
     columns = max(len(x) for x, _ in bands)
     width = max(_LEAST_WIDTH, 2 * _MARGIN + layout.left + columns * (layout.cell[0] + _GAP) - _GAP)
     height = _TOP + sum(layout.band_height(len(y)) + _GAP for _, y in bands) - 2 * _GAP + _MARGIN
@@ -140,9 +140,9 @@ def draw_page(layout: Layout, bands: Sequence[Band], cells: Cells, note: str) ->
     draw = ImageDraw.Draw(page)
     title = layout.title + (f"  ·  {note}" if note else "")
     write_lines(draw, (_MARGIN, _MARGIN - 6), drawing.wrap(title, _TITLE, width - 2 * _MARGIN, 1), _TITLE)
-    write_lines(
-        draw, (_MARGIN, _MARGIN + 32), drawing.wrap(layout.about, _SMALL, width - 2 * _MARGIN, 2), _SMALL, drawing.QUIET
-    )
+    about = "  ·  ".join(text for text in (counted, layout.about) if text)
+    lines = drawing.wrap(about, _SMALL, width - 2 * _MARGIN, 2)
+    write_lines(draw, (_MARGIN, _MARGIN + 32), lines, _SMALL, drawing.QUIET)
     top = _TOP
     for band in bands:
         _draw_band(page, layout, band, cells, top)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ MIN_SIDE = 1000
 _WEBP_SIDE = 16383
 
 _Names = tuple[str | None, str | None, str | None]  # the columns of x, y and by
+_Place = tuple[int, ...]  # where a row stands in its cell: the rank of each value that varies within it
 
 
 def sheet(
@@ -70,7 +73,7 @@ def sheet(
     paths = [out if len(pages) == 1 else out.with_stem(f"{out.stem}-{n:02d}") for n in range(1, len(pages) + 1)]
     for number, (path, (layout, bands, cells, note)) in enumerate(zip(paths, pages, strict=True), 1):
         counted = f"page {number} of {len(pages)}" if len(pages) > 1 else ""
-        _write(draw_page(layout, bands, cells, "  ·  ".join(text for text in (note, counted) if text)), path)
+        _write(draw_page(layout, bands, cells, note, counted), path)
     return paths
 
 
@@ -92,10 +95,22 @@ def _pages(
     about = _about(manifest, len(failed), axes, inner if shared else [])
     layout = measure(axes, groups, directory.resolve().name, about)
     return [
-        (layout, bands, groups.get(value, {}), f"{bare(by)} = {shown(value)}" if by else "")
+        (part, bands, groups[value], f"{bare(by)} = {shown(value)}" if by else "")
         for value in _values(rows, by)
-        for bands in paginate(layout, max_side)
+        if value in groups
+        for part in [_occurring(layout, groups[value])]
+        for bands in paginate(part, max_side)
     ]
+
+
+def _occurring(layout: Layout, cells: Cells) -> Layout:
+    """The layout with only the values that this page's rows have: `by` may decide an axis."""
+    x, y = ({key[way] for key in cells} for way in (0, 1))
+    return replace(
+        layout,
+        x=replace(layout.x, values=tuple(value for value in layout.x.values if value in x)),
+        y=replace(layout.y, values=tuple(value for value in layout.y.values if value in y)),
+    )
 
 
 # --- Columns and values ---
@@ -183,15 +198,32 @@ def _still_failed(manifest: pa.Table, failures: Iterable[Mapping[str, Any]]) -> 
 def _group(rows: Sequence[Mapping[str, Any]], directory: Path, names: _Names, inner: Sequence[str]) -> dict[Any, Cells]:
     """Cells by the value of `by`; within a cell the same order everywhere, by what else varies."""
     ranks = {name: {value: rank for rank, value in enumerate(_values(rows, name))} for name in inner}
-    ordered = sorted(rows, key=lambda row: [ranks[name][_key(row.get(name))] for name in inner])
-    groups: dict[Any, Cells] = {}
-    for row in ordered:
+    places = [tuple(ranks[name][_key(row.get(name))] for name in inner) for row in rows]
+    found: dict[Any, dict[tuple[Any, Any], list[tuple[_Place, Item]]]] = {}
+    for place, row in sorted(zip(places, rows, strict=True), key=lambda pair: pair[0]):
         x, y, split = (_key(row.get(name)) if name else None for name in names)
-        path = row.get("path")
-        reason = ": ".join(str(row[key]) for key in ("error", "message") if row.get(key)) or "failed"
-        item = Item(directory / path) if path and "error" not in row else Item(None, reason)
-        groups.setdefault(split, {}).setdefault((x, y), []).append(item)
-    return groups
+        found.setdefault(split, {}).setdefault((x, y), []).append((place, _item(row, directory)))
+    every = sorted(set(places))
+    fullest = max((len(items) for cells in found.values() for items in cells.values()), default=0)
+    aligned = len(every) == fullest  # else the columns do not cross, and most places would be gaps
+    return {
+        split: {key: _aligned(items, every if aligned else ()) for key, items in cells.items()}
+        for split, cells in found.items()
+    }
+
+
+def _item(row: Mapping[str, Any], directory: Path) -> Item:
+    if row.get("path") and "error" not in row:
+        return Item(directory / row["path"])
+    return Item(None, ": ".join(str(row[key]) for key in ("error", "message") if row.get(key)) or "failed")
+
+
+def _aligned(items: Sequence[tuple[_Place, Item]], every: Sequence[_Place]) -> list[Item]:
+    """The items in order, with gaps where another cell has something in that place."""
+    by_place = dict(items)
+    if not every or len(by_place) < len(items):
+        return [item for _, item in items]
+    return [by_place.get(place, Item(None)) for place in every]
 
 
 def _about(manifest: pa.Table, failed: int, axes: tuple[Axis, Axis], inner: Sequence[str]) -> str:
@@ -199,7 +231,8 @@ def _about(manifest: pa.Table, failed: int, axes: tuple[Axis, Axis], inner: Sequ
     parts = [shown(models[0]) if len(models) == 1 else f"{len(models)} models"] if models else []
     parts.append(f"{manifest.num_rows:,} picture{'' if manifest.num_rows == 1 else 's'}")
     parts += [f"{failed:,} failed"] if failed else []
-    parts += [" x ".join(f"{len(axis.values)} {bare(axis.name)}" for axis in axes if axis.name)]
+    ways = zip(axes, ("across", "down"), strict=True)
+    parts += [", ".join(f"{bare(axis.name)} {way} ({len(axis.values)})" for axis, way in ways if axis.name)]
     parts += [f"within a cell: {', '.join(map(bare, inner))}"] if inner else []
     return "  ·  ".join(part for part in parts if part)
 
@@ -217,5 +250,6 @@ def _write(page: Image.Image, path: Path) -> None:
             page.save(part, "PNG", compress_level=3)
         os.replace(part, path)  # a sheet is complete or absent
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise StoreError(f"{path}: {error}") from error

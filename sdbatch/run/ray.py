@@ -148,6 +148,8 @@ class RayPool:
             waiting = list(seat.leases.values())
             fresh = self._seat()
             seat.name, seat.handle, seat.leases = fresh.name, fresh.handle, {}
+            if self._stopped:
+                seat.handle.stop.remote()
             for other in waiting:
                 seat.leases[seat.handle.run.remote(other)] = other
         self._on_event(f"{died} died: {message}")

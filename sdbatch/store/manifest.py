@@ -85,8 +85,7 @@ class Manifest:
         """Bring older parts to this job's columns, so that all parts have one schema; each by rename."""
         for path in self._store.list(FOLDER):
             if path.endswith(".parquet") and not self._schema_of(path).equals(self._schema):
-                table = self._part(path)
-                self._store.replace(path, _bytes(_widen(table, self._schema)))
+                self._store.replace(path, _bytes(self._wide(path, self._schema)))
 
     def commit(self, records: Sequence[Record], failures: Sequence[Failure] = ()) -> None:
         """Write what came of a lease. The records come first: a row in both is done.
@@ -115,8 +114,8 @@ class Manifest:
             StoreError: a part cannot be read, or is not Parquet.
         """
         wanted = pa.schema([self._schema.field(name) for name in columns or self._schema.names])
-        parts = [self._part(path, wanted.names) for path in self._store.list(FOLDER) if path.endswith(".parquet")]
-        return pa.concat_tables([_widen(part, wanted) for part in parts]) if parts else wanted.empty_table()
+        parts = [self._wide(path, wanted) for path in self._store.list(FOLDER) if path.endswith(".parquet")]
+        return pa.concat_tables(parts) if parts else wanted.empty_table()
 
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
         """One line for each of these ids, by id."""
@@ -146,6 +145,10 @@ class Manifest:
             there = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
             return file.read(columns=there)
 
+    def _wide(self, path: str, wanted: pa.Schema) -> pa.Table:
+        with _readable(path):
+            return _widen(self._part(path, wanted.names), wanted)
+
 
 class _readable:
     """Name the part in whatever Arrow says of it."""
@@ -157,8 +160,8 @@ class _readable:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (pa.ArrowException, ValueError)):
-            raise StoreError(f"{self._path} is not a whole Parquet file: {error}") from error
+        if isinstance(error, (pa.ArrowException, ValueError, OSError)):  # Arrow's OSError: pages that do not decode
+            raise StoreError(f"{self._path} is not a whole part: {error}") from error
 
 
 def _widen(table: pa.Table, wanted: pa.Schema) -> pa.Table:

@@ -1,0 +1,158 @@
+"""How far a run directory is: counts, rate, time to go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run directory is.
+
+    Attributes:
+        rows: rows the job asks for; None where that is not known.
+        done: rows asked for that are in the manifest; all in the manifest where `rows` is None.
+        failed: rows asked for whose latest attempt failed.
+        left: rows asked for that are not done, the failed ones among them: what `run` would make.
+        retired: rows in the manifest that the job no longer asks for.
+        rate: rows a second over the latest run, or None before it has made any.
+        seconds_left: `left` at that rate.
+        runs: executions that made or tried anything.
+        job: the job's name.
+    """
+
+    rows: int | None
+    done: int
+    failed: int
+    left: int | None
+    retired: int
+    rate: float | None
+    seconds_left: float | None
+    runs: int
+    job: str
+
+
+def measure(
+    manifest: pa.Table,
+    failures: pa.Table,
+    wanted: Collection[str] | pa.Array | pa.ChunkedArray | None = None,
+    *,
+    job: str = "",
+) -> Status:
+    """Count what is done, failed, left and retired.
+
+    Args:
+        manifest: with the columns `row`, `run`, `finished_at` (ISO text) and `seconds`; a row counts once.
+        failures: with the columns `row` and `run`. A row that is also in the manifest has not failed.
+        wanted: the `row` of each row that the job asks for; None where the job cannot be read.
+        job: the job's name.
+    """
+    made = pc.unique(manifest["row"])
+    tried = pc.unique(failures["row"])
+    failed = _outside(tried, made)
+    rows, left, retired = None, None, 0
+    if wanted is not None:
+        is_arrow = isinstance(wanted, (pa.Array, pa.ChunkedArray))
+        asked = pc.unique(wanted if is_arrow else pa.array(wanted, pa.string()))
+        rows, retired = len(asked), len(_outside(made, asked))
+        left = len(_outside(asked, made))
+        failed = failed.filter(pc.is_in(failed, _set(asked)))
+    rate = _rate(manifest)
+    runs = set(pc.unique(manifest["run"]).to_pylist()) | set(pc.unique(failures["run"]).to_pylist())
+    return Status(
+        rows=rows,
+        done=len(made) - retired,
+        failed=len(failed),
+        left=left,
+        retired=retired,
+        rate=rate,
+        seconds_left=left / rate if left is not None and rate else None,
+        runs=len(runs - {None}),
+        job=job,
+    )
+
+
+def render_text(status: Status) -> RenderableType:
+    """A status for people: a bar, the counts, the rate."""
+    share = status.done / status.rows if status.rows else None
+    title = Text.assemble((status.job or "run", "bold"), (f"  {_count(status.runs, 'run')}", "dim"))
+    parts: list[RenderableType] = [title]
+    if share is not None:
+        bar = Table.grid(padding=(0, 1))
+        # Rounded down, because 100 % must mean that nothing is left.
+        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), f"{int(share * 100)} %")
+        parts.append(bar)
+    counts = Table.grid(padding=(0, 2))
+    counts.add_column(style="dim")
+    counts.add_column(justify="right")
+    counts.add_column(style="dim")
+    of = f"of {status.rows:,}" if status.rows is not None else ""
+    counts.add_row("done", Text(f"{status.done:,}", "green" if status.left == 0 else ""), of)
+    if status.left is not None:
+        counts.add_row(
+            "left", f"{status.left:,}", f"about {_duration(status.seconds_left)} to go" if status.left else ""
+        )
+    counts.add_row("failed", Text(f"{status.failed:,}", "red" if status.failed else ""), "")
+    if status.retired:
+        counts.add_row("retired", f"{status.retired:,}", "no longer asked for")
+    counts.add_row("rate", "", _speed(status.rate))
+    return Group(*parts, counts)
+
+
+def _set(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _outside(values: pa.Array | pa.ChunkedArray, others: pa.Array | pa.ChunkedArray) -> pa.Array:
+    values = _set(values).cast(pa.string())
+    return values.filter(pc.invert(pc.is_in(values, _set(others).cast(pa.string()))))
+
+
+def _rate(manifest: pa.Table) -> float | None:
+    if not manifest.num_rows:
+        return None
+    when = pc.cast(manifest["finished_at"], pa.timestamp("us", tz="UTC"))
+    last = pc.max(when)
+    run = manifest["run"][pc.index(when, last).as_py()]
+    if run.is_valid:
+        latest = pc.equal(manifest["run"], run)
+        when, manifest = when.filter(latest), manifest.filter(latest)
+    first = pc.min(when)
+    span = (last.as_py() - first.as_py()).total_seconds()
+    if span > 0:
+        # The first batch began before the span did, so it is not counted.
+        later = pc.sum(pc.greater(when, first)).as_py()
+        return float(later / span)
+    busy = pc.sum(manifest["seconds"]).as_py()
+    return float(manifest.num_rows / busy) if busy else None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _speed(rate: float | None) -> str:
+    if rate is None:
+        return "-"
+    if rate >= 1:
+        return f"{rate:.1f} a second"
+    return f"{rate * 60:.1f} a minute" if rate >= 1 / 60 else f"{rate * 3600:.1f} an hour"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, days = round(seconds / 60), seconds / 86400
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if days < 2 else f"{days:.1f} days"
