@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sdbatch.types import Lease, Render, Row
 
-LEASE_BATCHES = 32
+LEASE_BATCHES = 16
 LEASES_A_WORKER = 4
 
 
@@ -104,7 +104,7 @@ class Plan:
     def leases(self, take: Callable[[Sequence[int]], list[Row]], workers: int) -> Iterator[Lease]:
         """Cut the rows left into leases, making the rows of each when it is asked for.
 
-        A lease holds whole batches of one cell: about a quarter of a worker's share, at most 32 batches.
+        A lease holds whole batches of one cell: about a quarter of a worker's share, at most 16 batches.
         """
         number = 0
         for code in dict.fromkeys(self.cells.tolist()):

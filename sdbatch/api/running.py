@@ -48,6 +48,7 @@ class RunOptions:
         limit: at most so many rows.
         max_failures: a number, or a share such as `5%`; None never stops.
         retry: whether rows that failed before are tried again; a text tries only that class of error.
+        rewrite: make the rows that are done again, where `output:` is no longer what they were written by.
     """
 
     executor: str = "auto"
@@ -57,6 +58,7 @@ class RunOptions:
     limit: int | None = None
     max_failures: str | None = None
     retry: bool | str = True
+    rewrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,13 @@ def run(
         StoreError: the directory cannot be written.
         SpecError, ModelError, UsageError: the job cannot be run as it is.
     """
+    _too_many(options.max_failures, 0)  # said before anything is written
     with job.directory.lock():
         job.directory.store.sweep()
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         manifest = job.directory.manifest(name, job.rows.fields)
         manifest.open()
+        _settle_output(job, manifest, options.rewrite)
         done = manifest.done()
         planned = job.plan(done, _held(manifest, options.retry))
         limited = options.limit is not None and options.limit < planned.left
@@ -207,6 +211,7 @@ def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any
         "job": job.spec.name,
         "spec": job.origin,
         "render": asdict(job.render),
+        "output": _written_by(job),
         "device": job.hardware.kind,
         "memory": job.memory,
         "versions": {"sdbatch": __version__, "python": sys.version.split()[0], **device.versions()},
@@ -228,6 +233,39 @@ def _job_yaml(job: prepare.Job) -> str:
     if commit and not axes & {"model", "revision"} and spec.rows is None:
         spec = replace(spec, values={**spec.values, "revision": commit})
     return dump.resolved(spec, job.render, job.directory.path)
+
+
+def _written_by(job: prepare.Job) -> dict[str, Any]:
+    output = job.spec.output
+    return {"filename": output.filename, "format": output.format, "quality": output.quality}
+
+
+def _settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
+    """Rows written by another `output:` than now: refuse, or take them out so that they are made again.
+
+    Raises:
+        RefusedError: there are such rows, and they are not to be made again.
+    """
+    runs = job.directory.runs()
+    before, now = (runs[-1]["output"] if runs else None), _written_by(job)
+    if before in (None, now):
+        return
+    wanted = pa.concat_arrays([pa.array([], pa.string()), *(batch.column("row") for batch in job.rows.batches())])
+    done = manifest.done().rows
+    stale = done.filter(pc.is_in(done, value_set=wanted))
+    if not len(stale):
+        return
+    if not rewrite:
+        said = "; ".join(
+            f"output.{name} was {before[name]!r}, now {now[name]!r}" for name in now if before[name] != now[name]
+        )
+        raise errors.RefusedError(
+            f"{job.directory.path}: {said}, and {len(stale)} rows are written the old way; "
+            "--rewrite makes them again, or choose another --out"
+        )
+    paths = set(manifest.forget(stale))
+    for path in paths.difference(manifest.read(["path"]).column("path").to_pylist()):
+        job.directory.store.remove(path)
 
 
 def _held(manifest: Manifest, retry: bool | str) -> pa.Array | None:

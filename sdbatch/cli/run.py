@@ -66,6 +66,7 @@ def run(
         str | None, typer.Option(metavar="CLASS", help="Try only failed rows of this error class again.")
     ] = None,
     no_retry: Annotated[bool, typer.Option("--no-retry", help="Leave rows that failed before.")] = False,
+    rewrite: Annotated[bool, typer.Option("--rewrite", help="Make rows again that another `output:` wrote.")] = False,
     allow_mixed: AllowMixed = False,
     adopt: Adopt = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and make nothing.")] = False,
@@ -98,6 +99,7 @@ def run(
         limit=limit,
         max_failures=max_failures,
         retry=False if no_retry else (retry or True),
+        rewrite=rewrite,
     )
     with Progress(quiet=quiet) as progress:
         report = api.run(prepared, options, progress, stop, sys.argv)

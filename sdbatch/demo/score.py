@@ -98,6 +98,16 @@ def red_share(painter: Painter, guidance: float, negative: str | None, count: in
     return float(np.mean([reading.color == "red" for reading in judge.read(pictures)]))
 
 
+def one_word(painter: Painter, guidance: float, each: int = 4) -> float:
+    """The share of figures of the colour that the caption, a single word, names: `each` seeds a colour.
+
+    Full captions are drawn right at any guidance; captions that say little show what guidance is for.
+    """
+    wanted = [color for color in scenes.COLORS for _ in range(each)]
+    pictures = painter.paint(wanted, [FRESH + index for index in range(len(wanted))], guidance)
+    return float(np.mean([seen.color == color for seen, color in zip(judge.read(pictures), wanted, strict=True)]))
+
+
 def sheet(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The first 40 pictures in rows of 8, two grey pixels between: (height, width, 3) uint8."""
     shown = pictures[:SHEET_PICTURES]
@@ -128,12 +138,13 @@ def main(arguments: list[str] | None = None) -> None:
         from PIL import Image
 
         Image.fromarray(sheet(pictures)).save(options.sheet)
-    # A bare word is hardly ever a whole caption in training, "a red shape" is one: both are worth knowing.
     avoided = {"plain": None, "negative red": "red", "negative a red shape": "a red shape"}
     found["red"] = {name: red_share(painter, options.guidance, negative) for name, negative in avoided.items()}
     print("red among circles:", "  ".join(f"{name} {value:.3f}" for name, value in found["red"].items()), flush=True)
     found["by guidance"] = {str(g): adherence(painter, 40, g)[0]["both"]["all three"] for g in (1, 5)}
-    print("all three at guidance:", "  ".join(f"{g} {value:.3f}" for g, value in found["by guidance"].items()))
+    found["one word, by guidance"] = {str(g): one_word(painter, g) for g in (1, 2, 5)}
+    for name in ("by guidance", "one word, by guidance"):
+        print(f"{name}:", "  ".join(f"{g} {value:.3f}" for g, value in found[name].items()))
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from functools import cache
-from importlib import util
 from typing import Any, Protocol, cast
 
 from sdbatch.errors import UsageError
@@ -35,7 +34,7 @@ def get(name: str) -> Mode:
     Raises:
         UsageError: this version does not have it.
     """
-    if not name.isidentifier() or util.find_spec(f"{__name__}.{name}") is None:
+    if name not in available():
         raise UsageError(f"mode {name!r} is not in this version; there is: {', '.join(available())}")
     return cast(Mode, importlib.import_module(f"{__name__}.{name}"))
 

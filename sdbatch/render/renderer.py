@@ -31,8 +31,10 @@ class Guidance:
         return self._values[0] > other
 
     def __mul__(self, tensor: torch.Tensor) -> torch.Tensor:
-        scale = torch.tensor(self._values, dtype=tensor.dtype, device=tensor.device)
-        return scale.view(-1, *[1] * (tensor.dim() - 1)) * tensor
+        # As torch multiplies by a number: in float32, and only the product is rounded to float16.
+        exact = torch.promote_types(tensor.dtype, torch.float32)
+        scale = torch.tensor(self._values, dtype=exact, device=tensor.device)
+        return (scale.view(-1, *[1] * (tensor.dim() - 1)) * tensor).to(tensor.dtype)
 
 
 class Renderer:

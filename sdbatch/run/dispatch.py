@@ -46,7 +46,10 @@ class Pool(Protocol):
 
 @dataclass
 class Outcome:
-    """What a run came to: rows made, rows failed, rows left out because it was stopped."""
+    """What a run came to: rows made, rows failed, rows left out because it was ended early.
+
+    `stopped` is whether it was asked to stop; too many failures end it too.
+    """
 
     made: int = 0
     failed: int = 0
@@ -77,11 +80,11 @@ def run(
     told = False
     try:
         while True:
-            outcome.stopped = outcome.stopped or stopping() or too_many(outcome.failed)
-            if outcome.stopped and not told:
+            outcome.stopped = outcome.stopped or stopping()
+            if not told and (outcome.stopped or too_many(outcome.failed)):
                 pool.stop()
                 told = True
-            while not outcome.stopped and pool.room():
+            while not told and pool.room():
                 lease = again.pop() if again else next(leases, None)
                 if lease is None:
                     break
@@ -109,10 +112,11 @@ def _give_again(death: WorkerDied, again: list[Lease], outcome: Outcome, commit:
     lease = death.lease
     if lease.attempt < WORKER_DEATHS:
         again.append(replace(lease, attempt=lease.attempt + 1))
-    elif len(lease.rows) > 1 and len({row.id for row in lease.rows}) > 1:
-        # One of them is to blame, and the others must not fall with it.
-        half = len(lease.rows) // 2
-        again.extend(replace(lease, rows=rows, attempt=1) for rows in (lease.rows[:half], lease.rows[half:]))
+    elif len(ids := list(dict.fromkeys(row.id for row in lease.rows))) > 1:
+        # One of them is to blame, and the others must not fall with it; rows alike in id stay together.
+        first = set(ids[: len(ids) // 2])
+        halves = [tuple(row for row in lease.rows if (row.id in first) == half) for half in (True, False)]
+        again.extend(replace(lease, rows=rows, attempt=1) for rows in halves)
     else:
         lost = tuple(
             Failure(row.id, row.row, lease.attempt, "WorkerDied", death.message[:2000], now(), death.worker)

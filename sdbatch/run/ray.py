@@ -72,10 +72,15 @@ class RayPool:
         self._started = not ray.is_initialized()
         if self._started:
             _connect(address, actors)
-        share = gpus_per_actor if gpus_per_actor is not None else (1.0 if task.render.device == "cuda" else 0.0)
-        have = ray.cluster_resources()
-        count = actors or (max(1, int(have.get("GPU", 0) / share)) if share else 1)
-        self._options = _options(share, count, have)
+        try:
+            share = gpus_per_actor if gpus_per_actor is not None else (1.0 if task.render.device == "cuda" else 0.0)
+            have = ray.cluster_resources()
+            count = actors or (max(1, int(have.get("GPU", 0) / share)) if share else 1)
+            self._options = _options(share, count, have)
+        except BaseException:
+            if self._started:
+                ray.shutdown()
+            raise
         self._task_ref = ray.put(task)
         self._seats = [self._seat() for _ in range(count)]
 

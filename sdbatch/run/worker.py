@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdbatch import __version__, modes, plan
-from sdbatch.errors import ModelError, StoreError
+from sdbatch.errors import ModelError, RowError, StoreError
 from sdbatch.render import device
 from sdbatch.render.renderer import Renderer
 from sdbatch.sources.models import Model, ModelSource
@@ -87,7 +87,7 @@ class Worker:
         """
         groups = _alike(lease.rows)
         size = self._size(lease.rows[0])
-        written: list[Future[list[Record]]] = []
+        written: list[tuple[_Made, Future[list[Record]]]] = []
         failures: list[Failure] = []
         left: list[Row] = []
         for start in range(0, len(groups), size):
@@ -96,11 +96,16 @@ class Worker:
                 left.extend(row for group in groups[start:] for row in group)
                 break
             made, failed = self._batch(batch, size, lease.attempt)
-            written.extend(self._writers.submit(self._write, one) for one in made)
+            written.extend((one, self._writers.submit(self._write, one)) for one in made)
             failures.extend(failed)
             self._on_batch(sum(len(group) for group in batch))
-        records = tuple(line for future in written for line in future.result())
-        return LeaseResult(lease, records, tuple(failures), tuple(left), self.about())
+        records: list[Record] = []
+        for one, future in written:
+            try:
+                records += future.result()
+            except RowError as error:  # a picture that its format cannot hold
+                failures += [_failure(row, lease.attempt, error) for row in (one.row, *one.twins)]
+        return LeaseResult(lease, tuple(records), tuple(failures), tuple(left), self.about())
 
     def about(self) -> dict[str, Any]:
         """What a progress line shows of this worker."""

@@ -102,6 +102,20 @@ class Manifest:
             lost = [{**asdict(failure), "run": self._run} for failure in failures]
             self._store.replace(f"{FAILURES}/{name}", _bytes(pa.Table.from_pylist(lost, _FAILURE)))
 
+    def forget(self, rows: pa.Array) -> list[str]:
+        """Take lines out, part by part, each by rename; gives the paths of their pictures."""
+        paths: list[str] = []
+        for path in self._store.list(FOLDER):
+            if not path.endswith(".parquet"):
+                continue
+            table = self._part(path)
+            gone = pc.is_in(table.column("row"), value_set=rows)
+            lost = table.filter(gone)
+            if lost.num_rows:
+                paths += lost.column("path").to_pylist()
+                self._store.replace(path, _bytes(table.filter(pc.invert(gone))))
+        return paths
+
     def done(self) -> Done:
         """Row keys and ids of every line."""
         table = self.read(["row", "id"])

@@ -73,7 +73,9 @@ class Pool:
             return WorkerDied(lease, "worker", "killed")
         made = tuple({"id": one.id, "row": one.row} for one in lease.rows if one.id not in self.fails)
         lost = tuple(
-            Failure(one.id, one.row, lease.attempt, "RowError", "", "", "") for one in lease.rows if one.id in self.fails
+            Failure(one.id, one.row, lease.attempt, "RowError", "", "", "")
+            for one in lease.rows
+            if one.id in self.fails
         )
         return LeaseResult(lease, made, lost)
 
@@ -176,6 +178,13 @@ def test_rows_alike_that_kill_workers_fail_together() -> None:
     assert (outcome.failed, outcome.deaths) == (3, 2)
 
 
+def test_rows_alike_stay_together_when_a_lease_is_split() -> None:
+    pool, book = Pool(poison=["id0"]), Book()
+    dispatch.run(iter([Lease(0, (row(0), row(1), row(1, 1), row(1, 2)))]), pool, book)
+    assert [failure.row for failure in book.lost] == ["row0.0"]
+    assert all(len([one for one in lease.rows if one.id == "id1"]) in (0, 3) for lease in pool.given)
+
+
 def test_when_stopped_no_lease_is_given_out_and_those_in_hand_come_back() -> None:
     pool, book, work = Pool(window=2), Book(), leases(3, 3, 3, 3, 3)
     outcome = dispatch.run(iter(work), pool, book, stopping=lambda: len(book.made) >= 3)
@@ -197,11 +206,11 @@ def test_a_lease_that_waits_to_be_given_again_counts_as_left_when_stopped() -> N
     assert (outcome.made, outcome.left, outcome.failed, outcome.stopped) == (0, 3, 0, True)
 
 
-def test_too_many_failures_stop_the_run() -> None:
+def test_too_many_failures_end_the_run_and_are_no_interruption() -> None:
     pool, book = Pool(window=1, fails=[f"id{number}" for number in range(20)]), Book()
     outcome = dispatch.run(iter(leases(*[2] * 10)), pool, book, too_many=lambda failed: failed > 5)
-    assert (outcome.failed, len(pool.given)) == (6, 3)
-    assert pool.stops == 1
+    assert (outcome.failed, len(pool.given), outcome.stopped) == (6, 3, False)
+    assert (pool.stops, pool.closes) == (1, 1)
 
 
 @pytest.mark.parametrize("error", [StoreError("the disk is full"), KeyboardInterrupt()])

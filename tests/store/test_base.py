@@ -78,9 +78,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
 def test_the_data_is_on_the_disk_before_the_name_is(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda *a: (seen.append("fsync"), fsync(*a))[1])
-    monkeypatch.setattr(os, "replace", lambda *a: (seen.append("replace"), replace(*a))[1])
+
+    def watch(name: str) -> None:
+        plain = getattr(os, name)
+
+        def watched(*arguments: object) -> None:
+            seen.append(name)
+            plain(*arguments)
+
+        monkeypatch.setattr(os, name, watched)
+
+    watch("fsync")
+    watch("replace")
     store.replace("a.txt", b"x")
     assert seen[:2] == ["fsync", "replace"]
 

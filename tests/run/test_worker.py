@@ -1,0 +1,226 @@
+"""A worker: a lease in, pictures on the disk and records out. Its renderer only pretends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdbatch.errors import ModelError, PictureError, RowError, StoreError
+from sdbatch.parameters import PARAMETERS
+from sdbatch.render import device
+from sdbatch.render.device import Device
+from sdbatch.run import worker
+from sdbatch.run.worker import Task, Worker
+from sdbatch.sources.models import Model
+from sdbatch.store import images
+from sdbatch.types import Lease, Output, Render, Row
+
+RENDER = Render(4, 2, "float32", "cpu", "sdpa", False, False, "auto", "degrade")
+RAISES = 1000
+"""Seeds from here on make the renderer raise."""
+
+
+def pixels(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+
+
+class Renderer:
+    """Draws noise from the seed."""
+
+    calls: list[tuple[list[int], int]]  # seeds and batch shape
+
+    def __init__(self, render: Render) -> None:
+        type(self).calls = []
+
+    def render(self, rows: Sequence[Row], path: Path, size: int) -> list[NDArray[np.uint8]]:
+        seeds = [row.params["seed"] for row in rows]
+        self.calls.append((seeds, size))
+        if any(seed >= RAISES for seed in seeds):
+            raise PictureError("not\n  finite")
+        return [pixels(seed) for seed in seeds]
+
+
+class Models:
+    """Every name is one model."""
+
+    def __init__(self, base: Path, pins: Mapping[str, str | None]) -> None: ...
+
+    def resolve(self, name: str, revision: str | None) -> Model:
+        if name == "broken":
+            raise ModelError("model 'broken': no such file")
+        return Model(name, Path("folder"), None, "sd", "ab" * 32, (64, 64), ("txt2img",))
+
+
+@pytest.fixture(autouse=True)
+def _pretend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "Renderer", Renderer)
+    monkeypatch.setattr(worker, "ModelSource", Models)
+
+
+def task(tmp_path: Path, **changes: Any) -> Task:
+    return replace(Task("run1", tmp_path, tmp_path, RENDER, Output(), 0, {}), **changes)
+
+
+def row(seed: int, line: int = 0, path: str = "", **params: Any) -> Row:
+    given = {name: parameter.default for name, parameter in PARAMETERS.items()}
+    given |= {"width": 64, "height": 64, "seed": seed, **params}
+    fields = {"line": str(line)}
+    return Row(f"{seed:020x}", f"{seed:010x}{line:010x}", "main", path or f"images/{seed}.png", given, fields)
+
+
+def made(result: Any) -> list[int]:
+    return [record["seed"] for record in result.records]
+
+
+def test_pictures_and_records(tmp_path: Path) -> None:
+    lease = Lease(0, tuple(row(seed) for seed in range(6)))
+    result = Worker(task(tmp_path)).run(lease)
+    assert made(result) == [0, 1, 2, 3, 4, 5] and result.failures == () and result.left == ()
+    assert Renderer.calls == [([0, 1, 2, 3], 4), ([4, 5], 4)]
+    for record in result.records:
+        data = (tmp_path / record["path"]).read_bytes()
+        shown = np.asarray(Image.open(tmp_path / record["path"]))
+        assert np.array_equal(shown, pixels(record["seed"]))
+        assert record["file_sha256"] == hashlib.sha256(data).hexdigest()
+        assert record["pixel_sha256"] == hashlib.sha256(shown.tobytes()).hexdigest()
+    first = result.records[0]
+    expected = {"batch_size": 4, "threads": 2, "dtype": "float32", "run": "run1", "model_hash": "ab" * 32}
+    assert expected.items() <= first.items()
+    assert first["field_line"] == "0" and first["device"].startswith("cpu ") and "torch" in first["versions"]
+
+
+def test_a_failing_row_fails_alone_and_the_others_are_made_at_the_same_shape(tmp_path: Path) -> None:
+    lease = Lease(0, (row(1), row(RAISES), row(2), row(3), row(4)), attempt=2)
+    settled: list[int] = []
+    result = Worker(task(tmp_path), on_batch=settled.append).run(lease)
+    assert made(result) == [1, 2, 3, 4]
+    (failure,) = result.failures
+    assert (failure.id, failure.error, failure.attempt) == (row(RAISES).id, "PictureError", 2)
+    assert failure.message == "not finite"
+    assert {size for _, size in Renderer.calls} == {4}
+    assert settled == [4, 1]
+    assert not (tmp_path / row(RAISES).path).exists()
+
+
+def test_whatever_a_model_raises_is_a_rows_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def render(self: Renderer, rows: Sequence[Row], path: Path, size: int) -> list[NDArray[np.uint8]]:
+        raise MemoryError
+
+    monkeypatch.setattr(Renderer, "render", render)
+    result = Worker(task(tmp_path)).run(Lease(0, (row(1), row(2))))
+    assert [(failure.error, failure.message) for failure in result.failures] == [("MemoryError", "MemoryError")] * 2
+
+
+def test_rows_alike_share_a_picture_and_have_a_record_each(tmp_path: Path) -> None:
+    lease = Lease(0, (row(1), row(1, 1), row(1, 2), row(2)))
+    settled: list[int] = []
+    result = Worker(task(tmp_path), on_batch=settled.append).run(lease)
+    assert Renderer.calls == [([1, 2], 4)]
+    assert [record["field_line"] for record in result.records] == ["0", "1", "2", "0"]
+    assert len({record["row"] for record in result.records}) == 4
+    assert len({record["file_sha256"] for record in result.records}) == 2
+    assert settled == [4]
+    assert len(list((tmp_path / "images").iterdir())) == 2
+
+
+def test_a_failing_picture_fails_all_rows_alike(tmp_path: Path) -> None:
+    result = Worker(task(tmp_path)).run(Lease(0, (row(RAISES), row(RAISES, 1), row(1))))
+    assert [failure.row for failure in result.failures] == [row(RAISES).row, row(RAISES, 1).row]
+    assert made(result) == [1]
+
+
+def test_one_picture_under_two_names(tmp_path: Path) -> None:
+    lease = Lease(0, (row(1, 0, "images/a.png"), row(1, 1, "images/b/c.png"), row(1, 2, "images/a.png")))
+    result = Worker(task(tmp_path)).run(lease)
+    assert [record["path"] for record in result.records] == ["images/a.png", "images/b/c.png", "images/a.png"]
+    files = [path for path in (tmp_path / "images").rglob("*") if path.is_file()]
+    assert len(files) == 2 and len({path.read_bytes() for path in files}) == 1
+
+
+def test_stopped_between_batches_it_gives_back_what_is_left(tmp_path: Path) -> None:
+    batches: list[int] = []
+    rows = (*(row(seed) for seed in range(5)), row(5), row(5, 1))
+    at_work = Worker(task(tmp_path), lambda: len(batches) >= 1, batches.append)
+    result = at_work.run(Lease(0, rows))
+    assert made(result) == [0, 1, 2, 3]
+    assert result.left == rows[4:]
+    assert len(Renderer.calls) == 1
+
+
+def test_a_picture_that_its_format_cannot_hold_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = images.encode
+
+    def refuse(picture: NDArray[np.uint8], *arguments: Any) -> bytes:
+        if np.array_equal(picture, pixels(2)):
+            raise RowError("too large for webp")
+        return encode(picture, *arguments)
+
+    monkeypatch.setattr(images, "encode", refuse)
+    result = Worker(task(tmp_path)).run(Lease(0, (row(1), row(2), row(2, 1), row(3))))
+    assert made(result) == [1, 3]
+    assert [(failure.row, failure.error) for failure in result.failures] == [
+        (row(2).row, "RowError"), (row(2, 1).row, "RowError"),
+    ]  # fmt: skip
+
+
+def test_a_model_that_cannot_be_had_is_not_a_rows_fault(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="broken"):
+        Worker(task(tmp_path)).run(Lease(0, (row(1, model="broken"),)))
+
+
+def test_a_disk_that_cannot_be_written_ends_the_lease(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="file"):
+        Worker(task(tmp_path, directory=tmp_path / "file" / "run")).run(Lease(0, (row(1),)))
+
+
+def fingerprint(tmp_path: Path, size: int = 4, model: str = "ab", **changes: Any) -> str:
+    return Worker(task(tmp_path, **changes)).fingerprint(size, model)
+
+
+CHANGES: dict[str, Callable[[Path], str]] = {
+    "size": lambda path: fingerprint(path, size=2),
+    "model": lambda path: fingerprint(path, model="cd"),
+    "dtype": lambda path: fingerprint(path, render=replace(RENDER, dtype="bfloat16")),
+    "threads": lambda path: fingerprint(path, render=replace(RENDER, threads=3)),
+    "attention": lambda path: fingerprint(path, render=replace(RENDER, attention="eager")),
+    "compile": lambda path: fingerprint(path, render=replace(RENDER, compile=True)),
+    "vae_tiling": lambda path: fingerprint(path, render=replace(RENDER, vae_tiling=True)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_bits_changes_the_fingerprint(change: str, tmp_path: Path) -> None:
+    assert CHANGES[change](tmp_path) != fingerprint(tmp_path)
+
+
+def test_device_kind_and_versions_change_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {fingerprint(tmp_path)}
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "describe", lambda name: Device("cpu", "cpu other", 0, 1))
+        found.add(fingerprint(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "versions", lambda: {"torch": "0", "diffusers": "0", "transformers": "0"})
+        found.add(fingerprint(tmp_path))
+    assert len(found) == 3
+
+
+def test_what_does_not_change_bits_does_not_change_the_fingerprint(tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {"run": "run2"}, {"directory": tmp_path / "x"}, {"output": Output(format="webp")}, {"memory": 80},
+        {"base": Path("/x")}, {"render": replace(RENDER, oom="fail")},
+    ]  # fmt: skip
+    assert {fingerprint(tmp_path, **change) for change in changes} == {fingerprint(tmp_path)}
+
+
+def test_threads_belong_to_the_fingerprint_of_a_cpu_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "describe", lambda name: Device("cuda", "cuda x", 80, 1))
+    assert fingerprint(tmp_path) == fingerprint(tmp_path, render=replace(RENDER, threads=9))
