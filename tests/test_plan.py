@@ -191,7 +191,7 @@ def test_limit_cuts_rows_and_keeps_the_batches_of_the_whole() -> None:
     assert list(whole.limit(0).leases(taker(lines), 1)) == []
 
 
-def test_leases_are_a_quarter_of_a_workers_share_and_end_at_32_batches() -> None:
+def test_leases_are_a_quarter_of_a_workers_share_with_an_upper_end() -> None:
     lines = singles(4 * 64)
     few = [len(lease.rows) for lease in make(lines).leases(taker(lines), 2)]
     assert few == [32] * 8  # 64 batches, 2 workers, 4 leases each

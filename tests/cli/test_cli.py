@@ -133,6 +133,23 @@ def test_a_bare_table_is_a_job(sdbatch: Command, write: Write, tmp_path: Path) -
     assert found["id"].nunique() == 1 and len(list((tmp_path / "out" / "images").iterdir())) == 1
 
 
+def test_a_row_that_fails_is_written_down_and_the_others_are_made(
+    sdbatch: Command, write: Write, tmp_path: Path
+) -> None:
+    text = "{name: odd, prompt: a star, steps: 1, sigmas: karras, grid: {scheduler: [ddim, euler]}}"
+    done = sdbatch("run", write("odd.yaml", text), "--json")
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["made"], report["failed"], report["left"]) == (1, 1, 1)
+    assert "failed: RowError: scheduler ddim has no karras sigmas" in done.stderr
+    assert pd.read_parquet(tmp_path / "runs" / "odd" / "manifest")["scheduler"].tolist() == ["euler"]
+    (lost,) = pd.read_parquet(tmp_path / "runs" / "odd" / "failures").to_dict("records")
+    assert (lost["error"], lost["attempt"]) == ("RowError", 1)
+    again = sdbatch("run", "odd.yaml", "--no-retry", "--json")
+    assert again.returncode == 1 and json.loads(again.stdout)["made"] == 0
+    assert len(list((tmp_path / "runs" / "odd" / "failures").iterdir())) == 1
+
+
 def test_a_dry_run_makes_nothing(sdbatch: Command, write: Write, tmp_path: Path) -> None:
     report = printed(sdbatch("run", write("job.yaml", JOB), "--dry-run", "--json"))
     assert (report["rows"], report["left"]) == (4, 4)
