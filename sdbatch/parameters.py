@@ -48,7 +48,7 @@ def _table(*parameters: Parameter) -> dict[str, Parameter]:
 
 
 PARAMETERS: dict[str, Parameter] = _table(
-    Parameter("model", "text", "demo", "`demo`, a diffusers folder, a Hugging Face id, or a .safetensors file"),
+    Parameter("model", "text", "demo", "`demo`, a diffusers folder, or a Hugging Face id"),
     Parameter("revision", "text", None, "a hub commit, tag or branch"),
     Parameter("vae", "text", None, "another VAE than the model's own"),
     Parameter("mode", "text", "txt2img", "how the picture is made", choices=MODES, nullable=False),

@@ -95,7 +95,7 @@ class Plan:
     @property
     def model_loads(self) -> int:
         """How often one worker loads a model."""
-        return len({json.loads(cell.key)[0] for cell in self.kinds})
+        return len({json.loads(cell.key)[0] for cell in self.kinds if cell.rows})
 
     def limit(self, rows: int) -> Plan:
         """The same plan, cut after so many rows; `kinds` stay those of the whole."""

@@ -61,11 +61,11 @@ class Job:
 
     def _check_names(self) -> None:
         problems = []
-        for pair in plan.colliding(self.rows.batches())[:5]:
+        for pair in sorted(plan.colliding(self.rows.batches()))[:5]:
             one, other = self.rows.take(pair)
             if one.path.casefold() == other.path.casefold():
                 message = f"rows {pair[0] + 1} and {pair[1] + 1} would both be {one.path!r}; add {{id}} or another axis"
-                problems.append(Problem(self.origin, None, "output.filename", message))
+                problems.append(Problem(shown(Path(self.origin)), None, "output.filename", message))
         if problems:
             raise SpecError(problems)
 
@@ -97,8 +97,10 @@ def job(
     if spec.rows is not None:
         from sdbatch.spec import tables
 
-        table = tables.read(spec.rows, _shown(spec.rows))
+        table = tables.read(spec.rows, shown(spec.rows))
     directory = RunDirectory(out or _default_directory(spec))
+    if directory.path.exists() and not directory.path.is_dir():
+        raise StoreError(f"{directory.path}: is a file; a run needs a directory")
     begun = directory.runs()
     first = begun[0] if begun else None
     models = ModelSource(spec.base, _pins(begun))
@@ -110,7 +112,7 @@ def job(
     hardware = device.describe(render.device)
     if first and hardware.kind != first["device"] and not allow_mixed:
         raise RefusedError(
-            f"{directory.path}: begun on {first['device']!r}, this is {hardware.kind!r}; pictures would differ "
+            f"{directory.path}: begun on {first['device']!r}, this is {hardware.kind!r}; pictures could differ "
             "(--allow-mixed goes on all the same)"
         )
     memory = first["memory"] if first else hardware.memory
@@ -161,15 +163,16 @@ def _render(spec: JobSpec, first: dict[str, Any] | None, allow_mixed: bool, dire
     odd = [name for name in fixed if wanted[name] != fixed[name] and name != "oom"]
     if odd and not allow_mixed:
         said = "; ".join(f"render.{name} was {_said(fixed[name])}, now {_said(wanted[name])}" for name in odd)
-        raise RefusedError(f"{directory.path}: {said}; pictures would differ (--allow-mixed goes on all the same)")
+        raise RefusedError(f"{directory.path}: {said}; pictures could differ (--allow-mixed goes on all the same)")
     return Render(**wanted)
 
 
 def _said(value: Any) -> str:
-    return "auto" if value == 0 and value is not False else json.dumps(value)
+    return "auto (a table by device and size)" if value == 0 and value is not False else json.dumps(value)
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
+    """A path as a user would type it here."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 

@@ -87,8 +87,8 @@ class _Quiet:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def begin(self, rows: int, done: int, left: int, directory: Path) -> None:
-        self.said.append(f"{rows} {done} {left}")
+    def begin(self, planned: Any, left: int, directory: Path) -> None:
+        self.said.append(f"{planned.rows} {planned.done} {left}")
 
     def rows(self, count: int) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from sdbatch import errors, prepare
 from sdbatch.render import device
 from sdbatch.sources.models import Model, ModelSource, embedded
+from sdbatch.spec.schema import json_schema
 from sdbatch.store.directory import JOB
 
 if TYPE_CHECKING:
     from sdbatch.report.status import Status
+    from sdbatch.spec.grid import Rows
 
 STARTER = ("jobs", "prompts")
 
@@ -39,7 +42,8 @@ def status(directory: Path) -> Status:
         wanted = None
     done: pa.Table = manifest.read(["row", "id", "finished_at", "seconds", "run"])
     runs = there.runs()
-    return report.measure(done, manifest.failures(), wanted, job=runs[-1]["job"] if runs else "")
+    started = {run["run"]: run["started_at"] for run in runs}
+    return report.measure(done, manifest.failures(), wanted, job=runs[-1]["job"] if runs else "", started=started)
 
 
 def sheet(
@@ -51,11 +55,21 @@ def sheet(
         StoreError: it is no run directory, or the sheet cannot be written.
         UsageError: there is no such axis.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from sdbatch.report.sheet import sheet as draw
 
     manifest = prepare.readable(directory).manifest()
-    failures = _failed_rows(directory, manifest.failures().to_pylist())
-    return draw(manifest.read(), directory, out or directory / "sheet.png", x=x, y=y, by=by, failures=failures)
+    table = manifest.read()
+    try:
+        rows = prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True).rows
+        wanted = pa.concat_arrays([pa.array([], pa.string()), *(batch.column("row") for batch in rows.batches())])
+        table = table.filter(pc.is_in(table.column("row"), value_set=wanted))  # not the retired ones
+    except errors.UsageError:  # an input is gone since: all that was made is shown
+        rows = None
+    failures = _failed_rows(rows, manifest.failures().to_pylist())
+    return draw(table, directory, out or directory / "sheet.png", x=x, y=y, by=by, failures=failures)
 
 
 def models() -> list[dict[str, Any]]:
@@ -109,14 +123,16 @@ def init(directory: Path) -> Iterator[tuple[Path, bool]]:
     Raises:
         StoreError: the directory cannot be written.
     """
-    for source in _starter_files():
-        target = directory / source.parent.name / source.name
+    files = {directory / source.parent.name / source.name: source.read_bytes() for source in _starter_files()}
+    # The jobs' first line names it, for editors.
+    files[directory / "docs" / "job.schema.json"] = json.dumps(json_schema(), indent=2, ensure_ascii=False).encode()
+    for target, data in files.items():
         if target.exists():
             yield target, False
             continue
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
+            target.write_bytes(data)
         except OSError as error:
             raise errors.StoreError(f"{target}: {error.strerror}") from error
         yield target, True
@@ -152,13 +168,9 @@ def _cached() -> list[dict[str, Any]]:
     return found
 
 
-def _failed_rows(directory: Path, failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _failed_rows(rows: Rows | None, failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Failures with the columns of their rows, so that the sheet knows their cells."""
-    if not failures:
-        return []
-    try:
-        rows = prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True).rows
-    except errors.UsageError:
+    if not failures or rows is None:
         return failures
     lost = {failure["row"]: failure for failure in failures}
     found = []

@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from sdbatch import errors, plan, prepare
+from sdbatch.api import settling
 from sdbatch.render import device
 from sdbatch.run import dispatch
 from sdbatch.run.dispatch import WorkerDied
@@ -26,8 +24,8 @@ from sdbatch.types import LeaseResult
 class Listener(Protocol):
     """Who is told how a run goes on."""
 
-    def begin(self, rows: int, done: int, left: int, directory: Path) -> None:
-        """The run starts."""
+    def begin(self, planned: plan.Plan, left: int, directory: Path) -> None:
+        """The run starts, with so many rows to render."""
 
     def rows(self, count: int) -> None:
         """A batch came to an end in this process."""
@@ -104,17 +102,18 @@ def run(
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         manifest = job.directory.manifest(name, job.rows.fields)
         manifest.open()
-        _settle_output(job, manifest, options.rewrite)
-        done = manifest.done()
-        planned = job.plan(done, _held(manifest, options.retry))
+        settling.settle_output(job, manifest, options.rewrite)
+        planned = settling.make_plan(job, manifest, options.retry)
         limited = options.limit is not None and options.limit < planned.left
         work = planned.limit(options.limit) if options.limit is not None else planned
+        # Before anything is written: what is asked of Ray may be more than there is.
+        pool, workers = _pool(job, options, listener, stopping, name) if len(work.order) else (None, 0)
         job.directory.begin(_about(job, name, command), _job_yaml(job))
-        listener.begin(planned.rows, planned.done, len(work.order), job.directory.path)
-        recorded = _record_known(job, manifest, planned, name)
+        listener.begin(planned, len(work.order), job.directory.path)
+        recorded = settling.record_known(job, manifest, planned, name)
         outcome = dispatch.Outcome()
-        if len(work.order) and not stopping():
-            outcome = _dispatch(job, options, listener, stopping, manifest, work, name)
+        if pool is not None:
+            outcome = _dispatch(job, options, listener, stopping, manifest, work, pool, workers)
         report = RunReport(
             directory=str(job.directory.path),
             rows=planned.rows,
@@ -130,6 +129,32 @@ def run(
         return report
 
 
+def _pool(
+    job: prepare.Job, options: RunOptions, listener: Listener, stopping: Callable[[], bool], name: str
+) -> tuple[dispatch.Pool, int]:
+    """The workers, and how many there are."""
+    from sdbatch.run.worker import Task
+
+    task = Task(
+        name, job.directory.path.absolute(), job.spec.base, job.render, job.spec.output, job.memory, _commits(job)
+    )
+    several = job.hardware.count > 1 or (options.actors or 1) > 1 or bool(options.ray_address)
+    if options.executor == "ray" or (options.executor == "auto" and several):
+        from sdbatch.run.ray import RayPool
+
+        pool = RayPool(
+            task,
+            actors=options.actors,
+            gpus_per_actor=options.gpus_per_actor,
+            address=options.ray_address,
+            on_event=listener.say,
+        )
+        return pool, len(pool)
+    from sdbatch.run.local import LocalPool
+
+    return LocalPool(task, stopping, listener.rows), 1
+
+
 def _dispatch(
     job: prepare.Job,
     options: RunOptions,
@@ -137,10 +162,9 @@ def _dispatch(
     stopping: Callable[[], bool],
     manifest: Manifest,
     work: plan.Plan,
-    name: str,
+    pool: dispatch.Pool,
+    workers: int,
 ) -> dispatch.Outcome:
-    from sdbatch.run.worker import Task
-
     def commit(result: LeaseResult) -> None:
         manifest.commit(result.records, result.failures)
         made, failed = len(result.records), len(result.failures)
@@ -150,27 +174,6 @@ def _dispatch(
     def died(death: WorkerDied) -> None:
         job.directory.log("worker_died", worker=death.worker, lease=death.lease.number, message=death.message)
 
-    task = Task(
-        name, job.directory.path.absolute(), job.spec.base, job.render, job.spec.output, job.memory, _commits(job)
-    )
-    several = job.hardware.count > 1 or (options.actors or 1) > 1 or bool(options.ray_address)
-    ray_wanted = options.executor == "ray" or (options.executor == "auto" and several)
-    pool: dispatch.Pool
-    if ray_wanted:
-        from sdbatch.run.ray import RayPool
-
-        ray_pool = RayPool(
-            task,
-            actors=options.actors,
-            gpus_per_actor=options.gpus_per_actor,
-            address=options.ray_address,
-            on_event=listener.say,
-        )
-        pool, workers = ray_pool, len(ray_pool)
-    else:
-        from sdbatch.run.local import LocalPool
-
-        pool, workers = LocalPool(task, stopping, listener.rows), 1
     return dispatch.run(
         work.leases(job.rows.take, workers),
         pool,
@@ -181,28 +184,6 @@ def _dispatch(
     )
 
 
-def _record_known(job: prepare.Job, manifest: Manifest, planned: plan.Plan, run_name: str) -> int:
-    """Rows whose picture is there under another row: a line each, and a file where the name differs."""
-    if not len(planned.recorded):
-        return 0
-    from sdbatch.store.directory import now
-
-    rows = job.rows.take(planned.recorded)
-    known = manifest.records([row.id for row in rows])
-    lines = []
-    for row in rows:
-        line = known[row.id]
-        if row.path != line["path"]:
-            data = job.directory.store.read(line["path"])
-            if data is None:
-                raise errors.StoreError(f"{job.directory.path / line['path']}: in the manifest, but not there")
-            job.directory.store.replace(row.path, data)
-        free = {f"field_{name}": value for name, value in row.fields.items()}
-        lines.append({**line, **free, "row": row.row, "path": row.path, "run": run_name, "finished_at": now()})
-    manifest.commit(lines)
-    return len(lines)
-
-
 def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any]:
     from sdbatch import __version__
 
@@ -211,7 +192,7 @@ def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any
         "job": job.spec.name,
         "spec": job.origin,
         "render": asdict(job.render),
-        "output": _written_by(job),
+        "output": settling.written_by(job),
         "device": job.hardware.kind,
         "memory": job.memory,
         "versions": {"sdbatch": __version__, "python": sys.version.split()[0], **device.versions()},
@@ -233,49 +214,6 @@ def _job_yaml(job: prepare.Job) -> str:
     if commit and not axes & {"model", "revision"} and spec.rows is None:
         spec = replace(spec, values={**spec.values, "revision": commit})
     return dump.resolved(spec, job.render, job.directory.path)
-
-
-def _written_by(job: prepare.Job) -> dict[str, Any]:
-    output = job.spec.output
-    return {"filename": output.filename, "format": output.format, "quality": output.quality}
-
-
-def _settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
-    """Rows written by another `output:` than now: refuse, or take them out so that they are made again.
-
-    Raises:
-        RefusedError: there are such rows, and they are not to be made again.
-    """
-    runs = job.directory.runs()
-    before, now = (runs[-1]["output"] if runs else None), _written_by(job)
-    if before in (None, now):
-        return
-    wanted = pa.concat_arrays([pa.array([], pa.string()), *(batch.column("row") for batch in job.rows.batches())])
-    done = manifest.done().rows
-    stale = done.filter(pc.is_in(done, value_set=wanted))
-    if not len(stale):
-        return
-    if not rewrite:
-        said = "; ".join(
-            f"output.{name} was {before[name]!r}, now {now[name]!r}" for name in now if before[name] != now[name]
-        )
-        raise errors.RefusedError(
-            f"{job.directory.path}: {said}, and {len(stale)} rows are written the old way; "
-            "--rewrite makes them again, or choose another --out"
-        )
-    paths = set(manifest.forget(stale))
-    for path in paths.difference(manifest.read(["path"]).column("path").to_pylist()):
-        job.directory.store.remove(path)
-
-
-def _held(manifest: Manifest, retry: bool | str) -> pa.Array | None:
-    """Row keys of failed rows that are not to be tried again; None where all are."""
-    if retry is True:
-        return None
-    table = manifest.failures()
-    if isinstance(retry, str):
-        table = table.filter(pc.not_equal(pc.utf8_lower(table.column("error")), retry.lower()))
-    return pc.unique(table.column("row").combine_chunks())
 
 
 def _too_many(limit: str | None, rows: int) -> Callable[[int], bool]:

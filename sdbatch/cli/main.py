@@ -47,7 +47,7 @@ def run() -> None:
         print(f"sdbatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("sdbatch: interrupted", file=sys.stderr)
+        print("sdbatch: interrupted; what is in the manifest is saved, the same command goes on", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except OSError as error:
         print(f"sdbatch: {error}", file=sys.stderr)

@@ -41,4 +41,5 @@ def info(
         typer.echo(json.dumps({"schema": 1, **about}))
         return
     for key, value in about.items():
-        typer.echo(f"{key:10} {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
+        between = " x " if key == "size" else ", "
+        typer.echo(f"{key:10} {between.join(map(str, value)) if isinstance(value, list) else value or '-'}")

@@ -42,7 +42,7 @@ def show(report: PlanReport, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(f"{report.job} → {report.directory}")
     if report.cells:
         table = Table(box=None, pad_edge=False)
@@ -60,7 +60,7 @@ def show(report: PlanReport, as_json: bool) -> None:
         "written twice": f"{report.duplicates:,} rows of the spec are alike in everything" if report.duplicates else "",
         "batches": f"{report.batches:,}, padded share {report.padded_share:.1%}",
         "model loads": f"{report.model_loads} a worker",
-        "time": "no estimate: nothing was made here yet" if report.seconds is None else _time(report.seconds),
+        "time": _time(report),
         "disk": "no estimate" if report.bytes is None else f"{report.bytes / 2**20:,.1f} MiB",
     }
     for name, text in lines.items():
@@ -68,8 +68,12 @@ def show(report: PlanReport, as_json: bool) -> None:
             console.print(f"{name:13} {text}")
 
 
-def _time(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
+def _time(report: PlanReport) -> str:
+    if not report.left:
+        return "nothing is left to make"
+    if report.seconds is None:
+        return "no estimate: nothing was made here yet"
+    hours, rest = divmod(round(report.seconds), 3600)
     minutes, left = divmod(rest, 60)
     text = f"{hours} h {minutes:02} min" if hours else f"{minutes} min {left:02} s"
     return f"about {text} of one worker"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from sdbatch.api import RunReport
+    from sdbatch.plan import Plan
     from sdbatch.types import LeaseResult
 
 LINE_SECONDS = 10.0
@@ -51,10 +52,19 @@ class Progress:
         if self._bars:
             self._bars.stop()
 
-    def begin(self, rows: int, done: int, left: int, directory: Path) -> None:
+    def begin(self, planned: Plan, left: int, directory: Path) -> None:
         """The run starts."""
         self._left, self._began = left, time.monotonic()
-        self.say(f"{directory}: {rows} rows, {done} done before, {left} to make")
+        parts = [f"{planned.rows} rows", f"{planned.done} done before", f"{left} to make"]
+        if len(planned.recorded):
+            parts.append(f"{len(planned.recorded)} to record (their pictures are there)")
+        if planned.held:
+            parts.append(f"{planned.held} failed before and left alone")
+        if planned.retired:
+            parts.append(f"{planned.retired} retired (made before, no longer asked for)")
+        if planned.duplicates:
+            parts.append(f"{planned.duplicates} written twice in the spec and made once")
+        self.say(f"{directory}: {', '.join(parts)}")
         if self._bars:
             self._tasks[""] = self._bars.add_task("rows", total=left, about="")
 

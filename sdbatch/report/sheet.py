@@ -85,6 +85,7 @@ def _pages(
         raise UsageError(f"x, y and by must be three columns, not {', '.join(used)}")
     inner = [name for name in _varying(manifest) if name not in (*used, "prompt")]
     records = manifest.select(sorted({"path", *used, *inner})).to_pylist()
+    inner = _within(records, used, inner)
     if not records and not failed:
         raise UsageError(f"{directory}: no pictures to show")
     rows = [*records, *(row for row in failed if all(name in row for name in used))]
@@ -224,6 +225,16 @@ def _aligned(items: Sequence[tuple[_Place, Item]], every: Sequence[_Place]) -> l
     if not every or len(by_place) < len(items):
         return [item for _, item in items]
     return [by_place.get(place, Item(None)) for place in every]
+
+
+def _within(records: Sequence[Mapping[str, Any]], used: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Those columns that vary within a cell; a `zip` partner of an axis does not."""
+    first: dict[Any, Mapping[str, Any]] = {}
+    found: set[str] = set()
+    for record in records:
+        one = first.setdefault(tuple(_key(record[name]) for name in used), record)
+        found |= {name for name in names if _key(record[name]) != _key(one[name])}
+    return [name for name in names if name in found]
 
 
 def _about(manifest: pa.Table, failed: int, axes: tuple[Axis, Axis], inner: Sequence[str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +26,7 @@ class Status:
         retired: rows in the manifest that the job no longer asks for.
         rate: rows a second over the latest run, or None before it has made any.
         seconds_left: `left` at that rate.
-        runs: executions that made or tried anything.
+        runs: executions.
         job: the job's name.
     """
 
@@ -46,6 +47,7 @@ def measure(
     wanted: Collection[str] | pa.Array | pa.ChunkedArray | None = None,
     *,
     job: str = "",
+    started: Mapping[str, str] | None = None,
 ) -> Status:
     """Count what is done, failed, left and retired.
 
@@ -54,7 +56,9 @@ def measure(
         failures: with the columns `row` and `run`. A row that is also in the manifest has not failed.
         wanted: the `row` of each row that the job asks for; None where the job cannot be read.
         job: the job's name.
+        started: when each run began, ISO text by run; without it the rate leaves out what came before the first row.
     """
+    started = started or {}
     made = pc.unique(manifest["row"])
     tried = pc.unique(failures["row"])
     failed = _outside(tried, made)
@@ -65,7 +69,7 @@ def measure(
         rows, retired = len(asked), len(_outside(made, asked))
         left = len(_outside(asked, made))
         failed = failed.filter(pc.is_in(failed, _set(asked)))
-    rate = _rate(manifest)
+    rate = _rate(manifest, started)
     runs = set(pc.unique(manifest["run"]).to_pylist()) | set(pc.unique(failures["run"]).to_pylist())
     return Status(
         rows=rows,
@@ -75,7 +79,7 @@ def measure(
         retired=retired,
         rate=rate,
         seconds_left=left / rate if left is not None and rate else None,
-        runs=len(runs - {None}),
+        runs=len((runs | started.keys()) - {None}),
         job=job,
     )
 
@@ -116,7 +120,7 @@ def _outside(values: pa.Array | pa.ChunkedArray, others: pa.Array | pa.ChunkedAr
     return values.filter(pc.invert(pc.is_in(values, _set(others).cast(pa.string()))))
 
 
-def _rate(manifest: pa.Table) -> float | None:
+def _rate(manifest: pa.Table, started: Mapping[str, str]) -> float | None:
     if not manifest.num_rows:
         return None
     when = pc.cast(manifest["finished_at"], pa.timestamp("us", tz="UTC"))
@@ -125,6 +129,9 @@ def _rate(manifest: pa.Table) -> float | None:
     if run.is_valid:
         latest = pc.equal(manifest["run"], run)
         when, manifest = when.filter(latest), manifest.filter(latest)
+    if run.as_py() in started:
+        spent = (last.as_py() - datetime.fromisoformat(started[run.as_py()])).total_seconds()
+        return manifest.num_rows / spent if spent > 0 else None
     first = pc.min(when)
     span = (last.as_py() - first.as_py()).total_seconds()
     if span > 0:

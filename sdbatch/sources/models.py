@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -105,7 +104,7 @@ def embedded() -> list[str]:
 
 def _snapshot(name: str, revision: str | None) -> tuple[Path, str]:
     """The hub's files at a revision, from the local cache where they are complete."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     wanted: dict[str, Any] = {
         "repo_id": name,
@@ -116,12 +115,13 @@ def _snapshot(name: str, revision: str | None) -> tuple[Path, str]:
     pinned = revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
     try:
         try:
-            folder = Path(snapshot_download(**wanted, local_files_only=pinned or "HF_HUB_OFFLINE" in os.environ))
+            folder = Path(snapshot_download(**wanted, local_files_only=pinned or constants.HF_HUB_OFFLINE))
         except OSError:
             folder = Path(snapshot_download(**wanted))
     except (OSError, ValueError) as error:  # hub errors are subclasses of these
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"model {name!r}: not in the local cache, and the hub gave: {reason}") from error
+        reason = reason.removeprefix("Got: ")
+        raise ModelError(f"model {name!r}: not in the local cache, and the hub cannot be asked: {reason}") from error
     return folder, folder.name
 
 

@@ -6,6 +6,7 @@ is an array of numbers and Python objects exist only for the rows in hand.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -237,7 +238,8 @@ class Rows:
             raise SpecError([self._problem("seed", f"is outside 0 to {SEED_MAX}")])
 
     def _problem(self, key: str, message: str) -> Problem:
-        return Problem(str(self._job.path) if self._job.path else None, None, key, message)
+        path = self._job.path
+        return Problem(os.path.relpath(path) if path else None, None, key, message)
 
 
 def _given(default: Any, value: Any) -> Any:

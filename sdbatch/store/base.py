@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 from sdbatch.errors import BusyError, StoreError
 
 TEMPORARY = ".part-"
+LOCK = ".lock"
 
 
 class Store(Protocol):
@@ -102,7 +104,7 @@ class LocalStore:
         """Hold the folder alone: the system frees the lock when its holder dies, however it dies."""
         with _said(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / ".lock")
+            lock = FileLock(self.root / LOCK)
             try:
                 lock.acquire(timeout=0)
             except Timeout as error:
@@ -110,6 +112,8 @@ class LocalStore:
         try:
             yield
         finally:
+            if [entry.name for entry in os.scandir(self.root)] == [LOCK]:  # nothing was begun: leave no trace
+                shutil.rmtree(self.root, ignore_errors=True)
             lock.release()
 
     def _at(self, path: str) -> Path:

@@ -13,6 +13,8 @@ from sdbatch.store.base import LocalStore
 from sdbatch.store.manifest import Manifest
 
 JOB, RUNS, LOG = "job.yaml", "runs.jsonl", "log.jsonl"
+NEEDED = {"run", "job", "spec", "render", "output", "device", "memory", "models", "started_at"}
+"""What every line of runs.jsonl has."""
 
 
 def now() -> str:
@@ -51,9 +53,12 @@ class RunDirectory:
         """
         data = self.store.read(RUNS)
         try:
-            return [json.loads(line) for line in (data or b"").decode("utf-8").splitlines() if line.strip()]
+            runs = [json.loads(line) for line in (data or b"").decode("utf-8").splitlines() if line.strip()]
         except ValueError as error:
             raise StoreError(f"{self.path / RUNS} is damaged: {error}") from error
+        if not all(isinstance(run, dict) and run.keys() >= NEEDED for run in runs):
+            raise StoreError(f"{self.path / RUNS} is damaged: a line is not a run")
+        return runs
 
     def begin(self, run: dict[str, Any], job_yaml: str) -> None:
         """Write down a run before its first picture, with `outcome` null until it ends."""

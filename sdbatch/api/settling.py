@@ -1,0 +1,119 @@
+"""What a directory already holds, and whether it can stand: written another way, recorded before, failed before."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sdbatch import errors, plan, prepare
+from sdbatch.store.directory import now
+from sdbatch.store.manifest import Done, Manifest
+from sdbatch.types import Record, Row
+
+
+def written_by(job: prepare.Job) -> dict[str, Any]:
+    """The part of `output:` that decides a file's name and bytes."""
+    output = job.spec.output
+    return {"filename": output.filename, "format": output.format, "quality": output.quality}
+
+
+def settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
+    """Rows written by another `output:` than now: refuse, or take them out so that they are made again.
+
+    Raises:
+        RefusedError: there are such rows, and they are not to be made again.
+    """
+    output = written_by(job)
+    before = [run["output"] for run in job.directory.runs() if run["output"] != output]
+    if not before:
+        return
+    stale = _stale(job, manifest)
+    if not len(stale):
+        return
+    if not rewrite:
+        odd = [name for name in output if before[-1][name] != output[name]]
+        said = "; ".join(f"output.{name} was {before[-1][name]!r}, now {output[name]!r}" for name in odd)
+        raise errors.RefusedError(
+            f"{job.directory.path}: {said}, and {len(stale)} rows are written the old way; "
+            "--rewrite makes them again, or choose another --out"
+        )
+    paths = set(manifest.forget(stale))
+    for path in paths.difference(manifest.read(["path"]).column("path").to_pylist()):
+        job.directory.store.remove(path)
+
+
+def make_plan(job: prepare.Job, manifest: Manifest, retry: bool | str) -> plan.Plan:
+    """Plan what is left; a picture stands for another row alike in id only where its file can."""
+    done, waiting = manifest.done(), held(manifest, retry)
+    planned = job.plan(done, waiting)
+    if not len(planned.recorded):
+        return planned
+    rows = job.rows.take(planned.recorded)
+    known = manifest.records([row.id for row in rows])
+    lost = sorted({row.id for row in rows if not _stands(job, known[row.id], row)})
+    if not lost:
+        return planned
+    there = done.ids.filter(pc.invert(pc.is_in(done.ids, value_set=pa.array(lost, pa.string()))))
+    return job.plan(Done(done.rows, there), waiting)
+
+
+def record_known(job: prepare.Job, manifest: Manifest, planned: plan.Plan, run: str) -> int:
+    """Rows whose picture is there under another row: a line each, and a file where the name differs.
+
+    Raises:
+        StoreError: a picture went away in between.
+    """
+    if not len(planned.recorded):
+        return 0
+    rows = job.rows.take(planned.recorded)
+    known = manifest.records([row.id for row in rows])
+    lines: list[Record] = []
+    for row in rows:
+        line = known[row.id]
+        if row.path != line["path"]:
+            data = job.directory.store.read(line["path"])
+            if data is None:
+                raise errors.StoreError(f"{job.directory.path / line['path']}: in the manifest, but not there")
+            job.directory.store.replace(row.path, data)
+        free = {f"field_{name}": value for name, value in row.fields.items()}
+        lines.append({**line, **free, "row": row.row, "path": row.path, "run": run, "finished_at": now()})
+    manifest.commit(lines)
+    return len(lines)
+
+
+def held(manifest: Manifest, retry: bool | str) -> pa.Array | None:
+    """Row keys of failed rows that are not to be tried again; None where all are.
+
+    Args:
+        retry: True tries all, False none, a text those whose latest failure is of this class.
+    """
+    if retry is True:
+        return None
+    latest = {line["row"]: line["error"] for line in manifest.failures().sort_by("when").to_pylist()}
+    wanted = retry.lower() if isinstance(retry, str) else None
+    return pa.array([row for row, error in latest.items() if error.lower() != wanted], pa.string())
+
+
+def _stands(job: prepare.Job, line: Record, row: Row) -> bool:
+    there = job.directory.path / line["path"]
+    return PurePosixPath(line["path"]).suffix == PurePosixPath(row.path).suffix and there.is_file()
+
+
+def _stale(job: prepare.Job, manifest: Manifest) -> pa.Array:
+    """Row keys of done rows that this `output:` would name or encode otherwise."""
+    table = manifest.read(["row", "path", "run"]).combine_chunks()
+    quality = {run["run"]: run["output"]["quality"] for run in job.directory.runs()}
+    asked = job.spec.output.quality
+    found = [pa.array([], pa.string())]
+    for batch in job.rows.batches():
+        at = pc.index_in(batch.column("row"), value_set=table.column("row").combine_chunks())
+        mine, at = batch.filter(pc.is_valid(at)), at.filter(pc.is_valid(at))
+        moved = pc.not_equal(mine.column("path"), table.column("path").combine_chunks().take(at)).to_numpy(False)
+        runs = table.column("run").take(at).to_pylist()
+        recoded = np.array([quality.get(run, asked) != asked for run in runs], bool)
+        found.append(mine.column("row").filter(pa.array(moved | recoded)))
+    return pa.concat_arrays(found)
