@@ -28,7 +28,7 @@ def batch_size(render: Render, memory: int, mode: str, width: int, height: int) 
         return render.batch_size
     area = width * height / 512**2
     if render.device == "cpu":
-        return 4 if area <= 1 / 16 else 1
+        return 8 if area <= 1 / 16 else 1  # measured: docs/benchmarks.md
     rows = next((rows for least, rows in ((70, 16), (38, 8), (20, 4), (10, 2)) if memory >= least), 1)
     return 1 << math.floor(math.log2(max(1.0, rows / area)))
 

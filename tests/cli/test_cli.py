@@ -76,10 +76,10 @@ def test_plan_says_what_a_run_would_do_and_loads_no_torch(made: Path) -> None:
     done = traced(made, "plan", "small.yaml", "--out", "run", "--set", "grid.seed=[1, 2, 3]", "--json")
     report = printed(done)
     assert not TORCH.search(done.stderr)
-    expected = {"rows": 6, "done": 4, "left": 2, "batches": 1, "padded_share": 0.5, "model_loads": 1, "retired": 0}
+    expected = {"rows": 6, "done": 4, "left": 2, "batches": 1, "padded_share": 0.75, "model_loads": 1, "retired": 0}
     assert expected.items() <= report.items()
     (cell,) = report["cells"]
-    assert (cell["rows"], cell["batch_size"], cell["model"], cell["width"]) == (2, 4, "demo", 64)
+    assert (cell["rows"], cell["batch_size"], cell["model"], cell["width"]) == (2, 8, "demo", 64)
     assert report["seconds"] > 0 and report["bytes"] > 0
 
 
@@ -97,7 +97,10 @@ def test_status_of_what_is_no_run(sdbatch: Command, tmp_path: Path) -> None:
 def test_another_batch_size_is_refused(made: Path, sdbatch: Command) -> None:
     done = sdbatch("run", made / "small.yaml", "--out", made / "run", "--batch-size", "2")
     assert done.returncode == EXIT_USAGE
-    assert "render.batch_size was auto, now 2" in done.stderr and "--allow-mixed" in done.stderr
+    assert (
+        "render.batch_size was auto (a table by device and size), now 2" in done.stderr
+        and "--allow-mixed" in done.stderr
+    )
 
 
 def test_another_job_is_refused(made: Path, sdbatch: Command, write: Write) -> None:

@@ -199,7 +199,7 @@ def test_a_hub_model_hashes_as_the_same_folder_does(hub: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize(("name", "revision"), [("owner/none", None), ("owner/tiny", "c3" * 20), ("owner/tiny", "v2")])
 def test_a_hub_model_that_is_not_there_is_said(name: str, revision: str | None, hub: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=rf"model '{name}': not in the local cache, and the hub gave: \w"):
+    with pytest.raises(ModelError, match=rf"model '{name}': not in the local cache, and the hub cannot be asked: \w"):
         source(tmp_path).resolve(name, revision)
 
 

@@ -1,0 +1,131 @@
+"""What a directory already holds: recorded again, written another way, failed before, no longer asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from sdbatch import api
+from sdbatch.api import settling
+from sdbatch.errors import RefusedError, SpecError, StoreError, UsageError
+from sdbatch.store.directory import RunDirectory
+from sdbatch.types import Failure
+
+JOB: dict[str, Any] = {"name": "small", "prompt": "a red star", "steps": 1, "grid": {"seed": [1, 2]}}
+Runner = Callable[..., api.RunReport]
+
+
+def lines(directory: Path) -> pd.DataFrame:
+    return pd.read_parquet(directory / "manifest").sort_values("row")
+
+
+def labelled(directory: Path, *labels: str) -> dict[str, Any]:
+    """The same two pictures for each label, from a table."""
+    table = directory.parent / "rows.jsonl"
+    rows = [{"prompt": "a red star", "seed": seed, "label": label} for label in labels for seed in (1, 2)]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {"name": "small", "steps": 1, "rows": str(table)}
+
+
+def test_a_picture_that_is_there_is_recorded_for_another_row(run_job: Runner, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert run_job(labelled(run, "one"), run).made == 2
+    report = run_job(labelled(run, "one", "two"), run)
+    assert (report.made, report.done, report.left) == (0, 4, 0)
+    found = lines(run)
+    assert found.row.is_unique and len(found) == 4 and found.id.nunique() == 2
+    assert set(found.field_label) == {"one", "two"}
+
+
+@pytest.mark.parametrize("harm", ["another format", "gone"])
+def test_a_picture_that_cannot_stand_for_another_row_is_made(harm: str, run_job: Runner, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_job(labelled(run, "one"), run)
+    job: Mapping[str, Any] = labelled(run, "two")
+    if harm == "gone":
+        for path in lines(run).path:
+            (run / path).unlink()
+    else:
+        job = {**job, "output": {"format": "jpeg"}}
+    report = run_job(job, run)
+    assert (report.made, report.done, report.retired) == (2, 2, 2)
+    made = lines(run).query("field_label == 'two'")
+    formats = {Image.open(run / path).format for path in made.path}
+    assert formats == ({"JPEG"} if harm == "another format" else {"PNG"})
+
+
+def test_another_output_is_refused_for_rows_that_are_done(run_job: Runner, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_job(JOB, run)
+    before = lines(run)
+    other = {**JOB, "output": {"format": "webp"}}
+    with pytest.raises(RefusedError, match=r"output\.format was 'png', now 'webp', and 2 rows .* --rewrite"):
+        run_job(other, run)
+    assert lines(run).equals(before)
+    report = run_job(other, run, rewrite=True)
+    after = lines(run)
+    assert report.made == 2 and list(after.row) == list(before.row)
+    assert list(after.pixel_sha256) == list(before.pixel_sha256)
+    assert sorted(path.suffix for path in (run / "images").iterdir()) == [".webp", ".webp"]
+
+
+def test_an_older_output_is_seen_behind_a_newer_one(run_job: Runner, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_job(JOB, run)
+    run_job({**JOB, "grid": {"seed": [3]}, "output": {"format": "webp"}}, run)
+    with pytest.raises(RefusedError, match="2 rows are written the old way"):
+        run_job({**JOB, "output": {"format": "webp"}}, run)
+
+
+def test_the_latest_failure_decides_what_is_tried_again(tmp_path: Path) -> None:
+    manifest = RunDirectory(tmp_path / "run").manifest("r")
+    first, second = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
+    manifest.commit(
+        [], [Failure("i", "a", 1, "MemoryError", "", second, ""), Failure("i", "b", 1, "OSError", "", first, "")]
+    )
+    manifest.commit([], [Failure("i", "a", 1, "OSError", "", first, "")])
+    assert settling.held(manifest, True) is None
+    assert sorted(settling.held(manifest, False).to_pylist()) == ["a", "b"]
+    assert settling.held(manifest, "memoryerror").to_pylist() == ["b"]
+
+
+def test_retired_rows_are_counted_and_stay_out_of_the_sheet(
+    run_job: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sdbatch.report import sheet
+
+    run, shown = tmp_path / "run", []
+    run_job(JOB, run)
+    assert run_job({**JOB, "grid": {"seed": [2, 3]}}, run).retired == 1
+    assert api.status(run).retired == 1 and len(lines(run)) == 3
+    draw = sheet.sheet
+    monkeypatch.setattr(
+        sheet, "sheet", lambda table, *rest, **named: shown.append(table) or draw(table, *rest, **named)
+    )
+    api.sheet(run, x="seed")
+    assert sorted(shown[0].column("seed").to_pylist()) == [2, 3]
+
+
+def test_a_run_that_cannot_begin_leaves_no_directory(run_job: Runner, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="would both be"):
+        run_job({**JOB, "output": {"filename": "same"}}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.ray
+def test_a_run_that_the_cluster_cannot_hold_leaves_no_directory(run_job: Runner, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="GPUs"):
+        run_job(JOB, tmp_path / "run", executor="ray", actors=1, gpus_per_actor=4.0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_in_the_place_of_the_directory_is_said(run_job: Runner, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("", encoding="utf-8")
+    with pytest.raises(StoreError, match="is a file"):
+        run_job(JOB, tmp_path / "run")
