@@ -17,6 +17,8 @@ SCHEDULERS = (
     "ddim", "ddpm", "deis", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s",
     "euler", "euler_a", "heun", "lcm", "lms", "pndm", "unipc",
 )  # fmt: skip
+WITH_SIGMAS = frozenset("deis dpm2 dpm2_a dpmpp_2m dpmpp_2m_sde dpmpp_2s euler heun lms unipc".split())
+"""Schedulers that take `sigmas`."""
 SEED_MAX = 2**32 - 1
 
 

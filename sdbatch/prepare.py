@@ -61,11 +61,12 @@ class Job:
 
     def _check_names(self) -> None:
         problems = []
+        line = self.spec.lines.get("output.filename", self.spec.lines.get("output"))
         for pair in sorted(plan.colliding(self.rows.batches()))[:5]:
             one, other = self.rows.take(pair)
             if one.path.casefold() == other.path.casefold():
                 message = f"rows {pair[0] + 1} and {pair[1] + 1} would both be {one.path!r}; add {{id}} or another axis"
-                problems.append(Problem(shown(Path(self.origin)), None, "output.filename", message))
+                problems.append(Problem(shown(Path(self.origin)), line, "output.filename", message))
         if problems:
             raise SpecError(problems)
 

@@ -60,6 +60,7 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
         include=_entries(data, "include", problems),
         output=output(data, problems),
         render=render(data, problems),
+        lines=problems.lines(),
     )
     places = {
         "rows": tuple(columns or ()),

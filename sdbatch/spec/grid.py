@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from sdbatch import modes
 from sdbatch.errors import Problem, SpecError, UsageError
-from sdbatch.parameters import PARAMETERS, SEED_MAX
+from sdbatch.parameters import PARAMETERS, SEED_MAX, WITH_SIGMAS
 from sdbatch.spec import ids, keys, templates
 from sdbatch.spec.blocks import Block, main_block, matches
-from sdbatch.spec.columns import Column, merge
+from sdbatch.spec.columns import Column, combine, merge
 from sdbatch.spec.schema import JobSpec
 from sdbatch.types import Row
 
@@ -230,6 +230,10 @@ class Rows:
                 raise SpecError([self._problem(key, f"mode {name} has no use for it")])
             if odd and key in mode.LATER:
                 raise SpecError([self._problem(key, "is not supported yet")])
+        for scheduler, sigmas in combine([given["scheduler"], given["sigmas"]])[0]:
+            if sigmas is not None and scheduler not in WITH_SIGMAS:
+                those = ", ".join(sorted(WITH_SIGMAS))
+                raise SpecError([self._problem("sigmas", f"scheduler {scheduler} takes none; these do: {those}")])
         for _, _, kind in models.values:
             if kind not in mode.KINDS:
                 fits = ", ".join(mode.KINDS)
@@ -238,8 +242,10 @@ class Rows:
             raise SpecError([self._problem("seed", f"is outside 0 to {SEED_MAX}")])
 
     def _problem(self, key: str, message: str) -> Problem:
-        path = self._job.path
-        return Problem(os.path.relpath(path) if path else None, None, key, message)
+        path, lines = self._job.path, self._job.lines
+        places = (key, f"grid.{key}", f"zip.{key}", "output" if key.startswith("output.") else "rows")
+        line = next((lines[place] for place in places if place in lines), None)
+        return Problem(os.path.relpath(path) if path else None, line, key, message)
 
 
 def _given(default: Any, value: Any) -> Any:

@@ -42,6 +42,14 @@ class Problems:
         line = next((self._lines[head] for head in heads if head in self._lines), None)
         self.put(Problem(self.shown, line, dotted(key), message))
 
+    def lines(self) -> dict[str, int]:
+        """Line of each key of the file, by dotted path; those that the command line replaced have none."""
+        return {
+            dotted(key): line
+            for key, line in self._lines.items()
+            if not any(key[:size] in self._overridden for size in range(1, len(key) + 1))
+        }
+
     def put(self, problem: Problem) -> None:
         """Note a mistake that has its own place, such as a line of another file."""
         if len(self.found) < PROBLEMS_MAX:

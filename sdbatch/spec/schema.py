@@ -61,6 +61,7 @@ class JobSpec:
         include: whole rows over `values`, added after exclude.
         output: what is written.
         render: the keys of `render:` that were given; `auto` stays.
+        lines: line of each key in the file, by dotted path, for what is found wrong only when rows are made.
     """
 
     name: str
@@ -74,6 +75,7 @@ class JobSpec:
     include: tuple[Mapping[str, Any], ...] = ()
     output: Output = field(default_factory=Output)
     render: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

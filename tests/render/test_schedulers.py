@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sdbatch.errors import RowError
-from sdbatch.parameters import PARAMETERS, SCHEDULERS
+from sdbatch.parameters import PARAMETERS, SCHEDULERS, WITH_SIGMAS
 from sdbatch.render import schedulers
 from sdbatch.sources.models import EMBEDDED
 
@@ -105,3 +105,7 @@ def test_every_sampler_gives_another_picture_than_the_next(config: dict[str, Any
         kept = {key: value for key, value in sorted(scheduler.config.items()) if key[0] != "_"}
         made[name] = (type(scheduler).__name__, json.dumps(kept, default=str))
     assert len(set(made.values())) == len(SCHEDULERS)
+
+
+def test_the_spec_knows_which_samplers_have_sigmas() -> None:
+    assert {name for name, known in SIGMAS_OF.items() if known} == WITH_SIGMAS

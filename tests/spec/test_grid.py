@@ -40,8 +40,8 @@ def prompts(made: Rows) -> list[str]:
             "2635e9e12c72537f27f7",
         ),
         (
-            {"width": 128, "height": 64, "scheduler": "euler_a", "sigmas": "karras", "clip_skip": 2, "eta": 0.25},
-            "b58ce9cf400ed7f328c3",
+            {"width": 128, "height": 64, "scheduler": "euler", "sigmas": "karras", "clip_skip": 2, "eta": 0.25},
+            "c70773199c2b814bc2ec",
         ),
         ({"model": "other", "seed": 4294967295}, "8ea9d90c2885da5ff58b"),
     ],
@@ -93,7 +93,8 @@ def test_an_id_is_the_same_however_the_row_is_written() -> None:
     "change",
     [
         {"prompt": "x"}, {"negative_prompt": "x"}, {"seed": 1}, {"width": 72}, {"height": 72}, {"steps": 21},
-        {"guidance_scale": 4.5}, {"scheduler": "euler"}, {"sigmas": "karras"}, {"eta": 0.5}, {"clip_skip": 1},
+        {"guidance_scale": 4.5}, {"scheduler": "euler"}, {"scheduler": "euler", "sigmas": "karras"},
+        {"eta": 0.5}, {"clip_skip": 1},
         {"model": "other"},
     ],
 )  # fmt: skip
@@ -170,3 +171,20 @@ def test_batches_mix_prompts_seeds_and_guidance_but_not_sizes() -> None:
 def test_impossible_rows_are_said(job: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=says):
         list(rows(job).batches())
+
+
+def test_a_row_that_is_impossible_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "prompt: a star\nsigmas: karras\ngrid:\n  seed: [1]\n  scheduler: [euler, pndm]\n", encoding="utf-8"
+    )
+    with pytest.raises(SpecError, match=r"job\.yaml:2: sigmas: scheduler pndm takes none; these do: deis"):
+        list(Rows(load.job(path), None, resolve).batches())
+    with pytest.raises(SpecError) as caught:
+        list(Rows(load.job(path, ["sigmas=beta"]), None, resolve).batches())
+    assert caught.value.problems[0].line is None
+
+
+@pytest.mark.parametrize("sigmas", ["karras", "exponential", "beta"])
+def test_samplers_with_sigmas_pass(sigmas: str) -> None:
+    assert len(prompts(rows({"sigmas": sigmas, "grid": {"scheduler": ["euler", "lms"]}}))) == 2
