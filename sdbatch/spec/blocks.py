@@ -16,6 +16,14 @@ from sdbatch.spec import ids
 from sdbatch.spec.columns import Column
 from sdbatch.spec.schema import JobSpec
 
+TEMPLATED = ("prompt", "negative_prompt")
+
+
+class Literal(str):
+    """A prompt out of a table: taken as it is, no template."""
+
+    __slots__ = ()
+
 
 @dataclass(frozen=True)
 class Group:
@@ -30,11 +38,11 @@ class Block:
     """Groups crossed with one another, the last fastest, over constants."""
 
     constants: Mapping[str, Any]
-    groups: tuple[Group, ...]
-    literal: bool  # the prompts come from a table and are taken as they are
+    groups: tuple[Group, ...] = ()
 
     @property
     def size(self) -> int:
+        """How many rows it makes."""
         size = 1
         for group in self.groups:
             size *= group.size
@@ -48,28 +56,33 @@ class Block:
             rest, local = np.divmod(rest, group.size)
             picks, codes = np.unique(local, return_inverse=True)
             for name, values in group.columns.items():
-                found[name] = Column(_pick(name, values, picks), codes.astype(np.int64))
+                if isinstance(values, pa.ChunkedArray):
+                    chosen = _cells(name, values.take(pa.array(picks)), self.constants.get(name))
+                else:
+                    chosen = [values[pick] for pick in picks.tolist()]
+                found[name] = Column(chosen, codes.astype(np.int64))
         return found
 
 
 def main_block(job: JobSpec, table: pa.Table | None) -> Block:
+    """`rows` x `zip` x the axes, over the top-level values."""
     groups = []
     if table is not None:
         groups.append(Group(table.num_rows, {name: table.column(name) for name in table.column_names}))
     if job.zip:
         groups.append(Group(len(job.zip[0].values), {axis.name: axis.values for axis in job.zip}))
     groups.extend(Group(len(axis.values), {axis.name: axis.values}) for axis in job.axes)
-    literal = table is not None and bool({"prompt", "negative_prompt"} & set(table.column_names))
-    return Block(dict(job.values), tuple(groups), literal)
+    return Block(dict(job.values), tuple(groups))
 
 
-def _pick(name: str, values: Any, picks: NDArray[np.int64]) -> list[Any]:
-    if isinstance(values, pa.ChunkedArray):
-        cells = list(values.take(pa.array(picks)).to_pylist())
-        if name in PARAMETERS and PARAMETERS[name].kind == "json":  # a table holds these as JSON text
-            return [None if cell is None else json.loads(cell) for cell in cells]
-        return cells
-    return [values[pick] for pick in picks.tolist()]
+def _cells(name: str, column: pa.ChunkedArray, default: Any) -> list[Any]:
+    """A table's cells as values; an empty one is the top-level value."""
+    cells = column.to_pylist()
+    if name in TEMPLATED:
+        cells = [None if cell is None else Literal(cell) for cell in cells]
+    elif name in PARAMETERS and PARAMETERS[name].kind == "json":  # a table holds these as JSON text
+        cells = [None if cell is None else json.loads(cell) for cell in cells]
+    return [default if cell is None else cell for cell in cells]
 
 
 def matches(columns: Mapping[str, Column], entries: Sequence[Mapping[str, Any]], count: int) -> NDArray[np.bool_]:

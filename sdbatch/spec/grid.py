@@ -21,7 +21,7 @@ from sdbatch import modes
 from sdbatch.errors import Problem, SpecError, UsageError
 from sdbatch.parameters import PARAMETERS, SEED_MAX, WITH_SIGMAS
 from sdbatch.spec import ids, keys, templates
-from sdbatch.spec.blocks import Block, main_block, matches
+from sdbatch.spec.blocks import TEMPLATED, Block, Literal, main_block, matches
 from sdbatch.spec.columns import Column, combine, merge
 from sdbatch.spec.schema import JobSpec
 from sdbatch.types import Row
@@ -75,7 +75,7 @@ class Rows:
         main = main_block(job, table)
         # Without axes there is nothing to cross: `include` alone lists all the rows.
         only = bool(job.include) and not main.groups
-        self._blocks = [*([] if only else [main]), *(Block({**job.values, **e}, (), False) for e in job.include)]
+        self._blocks = [*([] if only else [main]), *(Block({**job.values, **e}) for e in job.include)]
         self._main = None if only else main
         self._starts = np.cumsum([0, *(block.size for block in self._blocks)])
         free = {name for block in self._blocks for name in block.constants}
@@ -147,9 +147,9 @@ class Rows:
                 picks = np.arange(len(here)) if mode.codes is None else np.flatnonzero(mode.codes == code)
                 if len(picks):
                     part = {key: column.take(picks) for key, column in columns.items()}
-                    yield self._finish(here[picks], {**part, "mode": Column([name])}, block.literal)
+                    yield self._finish(here[picks], {**part, "mode": Column([name])})
 
-    def _finish(self, numbers: NDArray[np.int64], columns: dict[str, Column], literal: bool) -> _Batch:
+    def _finish(self, numbers: NDArray[np.int64], columns: dict[str, Column]) -> _Batch:
         count = len(numbers)
         given = {
             name: columns[name].map(partial(_given, parameter.default))
@@ -164,9 +164,8 @@ class Rows:
             given[side] = merge([given[side], own.map(itemgetter(at))], lambda value, size: value or size)
         fields = {name: columns[name].map(_text) for name in self.fields if name in columns}
         texts = {**columns, **given}
-        for name in ("prompt", "negative_prompt"):
-            if not (literal and name in columns and columns[name].codes is not None):
-                given[name] = self._fill(name, texts)
+        for name in TEMPLATED:
+            given[name] = self._fill(name, texts)
         self._check(mode, given, models)
         identity = keys.picture_ids(mode.USES, given, models, count)
         full = {name: fields.get(name, Column([None])) for name in self.fields}
@@ -189,7 +188,8 @@ class Rows:
 
     def _fill(self, name: str, columns: Mapping[str, Column]) -> Column:
         """Fill a prompt's fields, once a combination of the values that it names."""
-        compiled = {text: templates.compile(text) for text in set(columns[name].values)}
+        texts = {text for text in columns[name].values if not isinstance(text, Literal)}
+        compiled = {text: templates.compile(text) for text in texts}
         used = sorted({field for template in compiled.values() for field in template.fields} - {name})
         missing = [field for field in used if field not in columns]
         if missing and len(compiled) == 1:
@@ -197,6 +197,8 @@ class Rows:
         there = [field for field in used if field in columns]
 
         def fill(text: str, *values: Any) -> str:
+            if isinstance(text, Literal):
+                return str(text)
             try:
                 return compiled[text].fill(dict(zip(there, values, strict=True)))
             except (KeyError, ValueError) as error:

@@ -188,3 +188,17 @@ def test_a_row_that_is_impossible_is_told_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sigmas", ["karras", "exponential", "beta"])
 def test_samplers_with_sigmas_pass(sigmas: str) -> None:
     assert len(prompts(rows({"sigmas": sigmas, "grid": {"scheduler": ["euler", "lms"]}}))) == 2
+
+
+def test_an_empty_cell_is_the_top_level_value() -> None:
+    table = pa.table({"prompt": ["a {seed}", None], "seed": [None, 5], "steps": [7, None]})
+    made = Rows(load.job_from_mapping({"prompt": "an {seed}", "seed": 3, "steps": 9}, Path("/nowhere")), table, resolve)
+    assert prompts(made) == ["a {seed}", "an 5"]
+    assert [(row.params["seed"], row.params["steps"]) for row in made.take([0, 1])] == [(3, 7), (5, 9)]
+
+
+def test_a_tables_prompt_leaves_the_specs_negative_prompt_a_template() -> None:
+    job = {"negative_prompt": "{bad} thing", "grid": {"bad": ["ugly", "dull"]}}
+    made = Rows(load.job_from_mapping(job, Path("/nowhere")), pa.table({"prompt": ["{bad}"]}), resolve)
+    assert [row.params["negative_prompt"] for row in made.take([0, 1])] == ["ugly thing", "dull thing"]
+    assert prompts(made) == ["{bad}"] * 2
