@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import typer
@@ -40,20 +41,34 @@ for _name in COMMANDS:
 
 
 def run() -> None:
-    """Run the command line: errors of ours are one clear text and an exit code, never a traceback."""
+    """Run the command line, and end the process with its exit code."""
+    code = _guarded()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # whoever read it is gone
+            stream.flush()
+    # Not sys.exit: Arrow's thread pools may be starting a thread while the interpreter takes them down, which
+    # aborts the process in about one of 200 short commands. All work is over here, and all files are closed.
+    os._exit(code)
+
+
+def _guarded() -> int:
+    """The exit code of the command; errors of ours are one clear text, never a traceback."""
     try:
         app(standalone_mode=True)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except SdbatchError as error:
         print(f"sdbatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
         print("sdbatch: interrupted; what is in the manifest is saved, the same command goes on", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
     except OSError as error:
         print(f"sdbatch: {error}", file=sys.stderr)
-        sys.exit(EXIT_STORE)
+        return EXIT_STORE
     except Exception as error:  # a bug of ours: one line for the user, the rest for whoever looks into it
         if "SDBATCH_DEBUG" in os.environ:
             raise
         print(f"sdbatch: a bug: {type(error).__name__}: {error} (SDBATCH_DEBUG=1 shows where)", file=sys.stderr)
-        sys.exit(EXIT_BUG)
+        return EXIT_BUG
+    return 0
