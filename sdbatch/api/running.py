@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import uuid
@@ -108,7 +109,9 @@ def run(
         work = planned.limit(options.limit) if options.limit is not None else planned
         # Before anything is written: what is asked of Ray may be more than there is.
         pool, workers = _pool(job, options, listener, stopping, name) if len(work.order) else (None, 0)
-        job.directory.begin(_about(job, name, command), _job_yaml(job))
+        resolved = _job_yaml(job)
+        about = {**_about(job, name, command), "spec_sha256": hashlib.sha256(resolved.encode()).hexdigest()}
+        job.directory.begin(about, resolved)
         listener.begin(planned, len(work.order), job.directory.path)
         recorded = settling.record_known(job, manifest, planned, name)
         outcome = dispatch.Outcome()
