@@ -18,7 +18,7 @@ LEASE_BATCHES = 16
 LEASES_A_WORKER = 4
 
 
-def batch_size(render: Render, memory: int, mode: str, width: int, height: int) -> int:
+def batch_size(render: Render, memory: int, width: int, height: int) -> int:
     """The batch shape of a row. A table, so that it never follows from load, neighbours or job length.
 
     Args:

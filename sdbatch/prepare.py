@@ -57,7 +57,7 @@ class Job:
 
     def size(self, key: str, width: int, height: int) -> int:
         """The batch shape of rows of this size."""
-        return plan.batch_size(self.render, self.memory, "", width, height)
+        return plan.batch_size(self.render, self.memory, width, height)
 
     def _check_names(self) -> None:
         problems = []

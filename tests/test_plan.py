@@ -93,12 +93,12 @@ def singles(count: int, key: int = 0, first: int = 0) -> list[Line]:
 )  # fmt: skip
 def test_the_batch_table(device: str, memory: int, width: int, height: int, rows: int) -> None:
     render = Render(0, 1, "float32", device, "sdpa", False, False, "auto", "degrade")
-    assert plan.batch_size(render, memory, "txt2img", width, height) == rows
+    assert plan.batch_size(render, memory, width, height) == rows
 
 
 def test_a_batch_size_that_is_asked_for_stands() -> None:
     render = Render(3, 1, "float32", "cpu", "sdpa", False, False, "auto", "degrade")
-    assert plan.batch_size(render, 0, "txt2img", 2048, 2048) == 3
+    assert plan.batch_size(render, 0, 2048, 2048) == 3
 
 
 def test_rows_are_grouped_by_batch_key() -> None:

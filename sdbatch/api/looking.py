@@ -29,18 +29,12 @@ def status(directory: Path) -> Status:
     Raises:
         StoreError: it is no run directory.
     """
-    import pyarrow as pa
-
     from sdbatch.report import status as report
 
     there = prepare.readable(directory)
     manifest = there.manifest()
-    try:
-        rows = prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True).rows
-        wanted = {key for batch in rows.batches() for key in batch.column("row").to_pylist()}
-    except errors.UsageError:  # an input is gone since: what is done can still be told
-        wanted = None
-    done: pa.Table = manifest.read(["row", "id", "finished_at", "seconds", "run"])
+    _, wanted = _asked_for(directory)
+    done = manifest.read(["row", "id", "finished_at", "seconds", "run"])
     runs = there.runs()
     started = {run["run"]: run["started_at"] for run in runs}
     return report.measure(done, manifest.failures(), wanted, job=runs[-1]["job"] if runs else "", started=started)
@@ -55,19 +49,15 @@ def sheet(
         StoreError: it is no run directory, or the sheet cannot be written.
         UsageError: there is no such axis.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     from sdbatch.report.sheet import sheet as draw
 
     manifest = prepare.readable(directory).manifest()
     table = manifest.read()
-    try:
-        rows = prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True).rows
-        wanted = pa.concat_arrays([pa.array([], pa.string()), *(batch.column("row") for batch in rows.batches())])
+    rows, wanted = _asked_for(directory)
+    if wanted is not None:
         table = table.filter(pc.is_in(table.column("row"), value_set=wanted))  # not the retired ones
-    except errors.UsageError:  # an input is gone since: all that was made is shown
-        rows = None
     failures = _failed_rows(rows, manifest.failures().to_pylist())
     return draw(table, directory, out or directory / "sheet.png", x=x, y=y, by=by, failures=failures)
 
@@ -166,6 +156,18 @@ def _cached() -> list[dict[str, Any]]:
         name = index.parents[2].name.removeprefix("models--").replace("--", "/")
         found.append({"name": name, "path": str(index.parent), "kind": "hub", "revision": index.parent.name})
     return found
+
+
+def _asked_for(directory: Path) -> tuple[Rows | None, Any]:
+    """The rows of a directory's job and their keys (an Arrow array); None where an input is gone since."""
+    import pyarrow as pa
+
+    try:
+        rows = prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True).rows
+        keys = [batch.column("row") for batch in rows.batches()]
+    except errors.UsageError:
+        return None, None
+    return rows, pa.concat_arrays([pa.array([], pa.string()), *keys])
 
 
 def _failed_rows(rows: Rows | None, failures: list[dict[str, Any]]) -> list[dict[str, Any]]:

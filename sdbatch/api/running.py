@@ -109,11 +109,16 @@ def run(
         work = planned.limit(options.limit) if options.limit is not None else planned
         # Before anything is written: what is asked of Ray may be more than there is.
         pool, workers = _pool(job, options, listener, stopping, name) if len(work.order) else (None, 0)
-        resolved = _job_yaml(job)
-        about = {**_about(job, name, command), "spec_sha256": hashlib.sha256(resolved.encode()).hexdigest()}
-        job.directory.begin(about, resolved)
-        listener.begin(planned, len(work.order), job.directory.path)
-        recorded = settling.record_known(job, manifest, planned, name)
+        try:
+            resolved = _job_yaml(job)
+            about = {**_about(job, name, command), "spec_sha256": hashlib.sha256(resolved.encode()).hexdigest()}
+            job.directory.begin(about, resolved)
+            listener.begin(planned, len(work.order), job.directory.path)
+            recorded = settling.record_known(job, manifest, planned, name)
+        except BaseException:
+            if pool is not None:
+                pool.close()
+            raise
         outcome = dispatch.Outcome()
         if pool is not None:
             outcome = _dispatch(job, options, listener, stopping, manifest, work, pool, workers)

@@ -47,9 +47,14 @@ def settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
 
 
 def make_plan(job: prepare.Job, manifest: Manifest, retry: bool | str) -> plan.Plan:
-    """Plan what is left; a picture stands for another row alike in id only where its file can."""
+    """Plan what is left; a picture stands for another row alike in id only where its file can.
+
+    Raises:
+        RefusedError: a row would take the file name of another picture that was made before.
+    """
     done, waiting = manifest.done(), held(manifest, retry)
     planned = job.plan(done, waiting)
+    _keep_pictures(job, manifest)
     if not len(planned.recorded):
         return planned
     rows = job.rows.take(planned.recorded)
@@ -96,6 +101,28 @@ def held(manifest: Manifest, retry: bool | str) -> pa.Array | None:
     latest = {line["row"]: line["error"] for line in manifest.failures().sort_by("when").to_pylist()}
     wanted = retry.lower() if isinstance(retry, str) else None
     return pa.array([row for row, error in latest.items() if error.lower() != wanted], pa.string())
+
+
+def _keep_pictures(job: prepare.Job, manifest: Manifest) -> None:
+    """Refuse rows that would overwrite the picture of a row no longer asked for: its line stays, so must its file."""
+    if job.rows.unique_names:
+        return
+    table = manifest.read(["path", "id"])
+    if not table.num_rows:
+        return
+    names, ids = pc.utf8_lower(table.column("path").combine_chunks()), table.column("id").combine_chunks()
+    count, example = 0, ""
+    for batch in job.rows.batches():
+        at = pc.index_in(pc.utf8_lower(batch.column("path")), value_set=names)
+        other = pc.fill_null(pc.not_equal(batch.column("id"), ids.take(at)), False)
+        lost = batch.column("path").filter(other)
+        count += len(lost)
+        example = example or (lost[0].as_py() if len(lost) else "")
+    if count:
+        raise errors.RefusedError(
+            f"{job.directory.path}: {count} rows would overwrite pictures of other rows, such as {example}; "
+            "add {id} or what changed to output.filename, or choose another --out"
+        )
 
 
 def _stands(job: prepare.Job, line: Record, row: Row) -> bool:

@@ -119,7 +119,7 @@ class Worker:
     def _size(self, row: Row) -> int:
         params = row.params
         task = self._task
-        return plan.batch_size(task.render, task.memory, params["mode"], params["width"], params["height"])
+        return plan.batch_size(task.render, task.memory, params["width"], params["height"])
 
     def _batch(self, groups: Sequence[tuple[Row, ...]], size: int, attempt: int) -> tuple[list[_Made], list[Failure]]:
         """Render a batch; where it fails, each row once more by itself, at the same shape."""

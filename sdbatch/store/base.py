@@ -103,6 +103,7 @@ class LocalStore:
     def lock(self) -> Iterator[None]:
         """Hold the folder alone: the system frees the lock when its holder dies, however it dies."""
         with _said(self.root):
+            made = not self.root.exists()
             self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / LOCK)
             try:
@@ -112,7 +113,8 @@ class LocalStore:
         try:
             yield
         finally:
-            if [entry.name for entry in os.scandir(self.root)] == [LOCK]:  # nothing was begun: leave no trace
+            # Nothing was begun: leave no trace. A directory that was there before is the user's.
+            if made and [entry.name for entry in os.scandir(self.root)] == [LOCK]:
                 shutil.rmtree(self.root, ignore_errors=True)
             lock.release()
 

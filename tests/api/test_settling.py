@@ -129,3 +129,21 @@ def test_a_file_in_the_place_of_the_directory_is_said(run_job: Runner, tmp_path:
     (tmp_path / "run").write_text("", encoding="utf-8")
     with pytest.raises(StoreError, match="is a file"):
         run_job(JOB, tmp_path / "run")
+
+
+def test_a_picture_of_a_retired_row_is_not_overwritten(run_job: Runner, tmp_path: Path) -> None:
+    run, named = tmp_path / "run", {**JOB, "output": {"filename": "{seed}"}}
+    run_job(named, run)
+    before = {path.name: path.read_bytes() for path in (run / "images").iterdir()}
+    with pytest.raises(RefusedError, match=r"2 rows would overwrite .* such as images/1\.png; add \{id\}"):
+        run_job({**named, "steps": 2}, run)
+    assert {path.name: path.read_bytes() for path in (run / "images").iterdir()} == before
+    assert run_job(named, run).left == 0
+    assert run_job({**named, "grid": {"seed": [2, 3]}}, run).made == 1
+
+
+def test_an_empty_directory_of_the_users_own_stays(run_job: Runner, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(SpecError):
+        run_job({**JOB, "output": {"filename": "same"}}, tmp_path / "run")
+    assert (tmp_path / "run").is_dir()
