@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sdbatch import api
-from sdbatch.api import settling
+from sdbatch.api import running, settling
 from sdbatch.errors import RefusedError, SpecError, StoreError, UsageError
 from sdbatch.store.directory import RunDirectory
 from sdbatch.types import Failure
@@ -147,3 +147,22 @@ def test_an_empty_directory_of_the_users_own_stays(run_job: Runner, tmp_path: Pa
     with pytest.raises(SpecError):
         run_job({**JOB, "output": {"filename": "same"}}, tmp_path / "run")
     assert (tmp_path / "run").is_dir()
+
+
+def test_the_workers_end_where_a_run_cannot_begin(
+    run_job: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    class Pool:
+        def close(self) -> None:
+            closed.append(True)
+
+    def full(self: RunDirectory, about: Any, text: str) -> None:
+        raise StoreError("no space left")
+
+    monkeypatch.setattr(running, "_pool", lambda *rest: (Pool(), 1))
+    monkeypatch.setattr(RunDirectory, "begin", full)
+    with pytest.raises(StoreError, match="no space left"):
+        run_job(JOB, tmp_path / "run")
+    assert closed == [True]

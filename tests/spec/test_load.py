@@ -21,17 +21,6 @@ from sdbatch.spec.schema import KEYS, Axis, JobSpec
 Write = Callable[[str], Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def put(text: str) -> Path:
-        path = tmp_path / "jobs" / "job.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(text.encode())
-        return path
-
-    return put
-
-
 def axes(job: JobSpec) -> dict[str, list[Any]]:
     return {axis.name: list(axis.values) for axis in job.axes}
 

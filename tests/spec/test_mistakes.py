@@ -13,17 +13,6 @@ from sdbatch.spec import load
 Write = Callable[[str], Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def put(text: str) -> Path:
-        path = tmp_path / "jobs" / "job.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(text.encode())
-        return path
-
-    return put
-
-
 def wrong(action: Callable[[], object]) -> list[Problem]:
     with pytest.raises(SpecError) as caught:
         action()
