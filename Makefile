@@ -50,7 +50,7 @@ fmt: $(READY) ## put the code in its usual form
 
 check: lint docs-check test-all ## all that must hold before a change is merged
 
-docs: $(READY) ## write docs/cli.md, docs/spec.md and docs/job.schema.json from the code
+docs: $(READY) ## write docs/cli.md, docs/spec.md, docs/samplers.md and docs/job.schema.json from the code
 	$(BIN)/python docs/generate.py
 
 docs-check: $(READY) ## fail where a generated page is stale

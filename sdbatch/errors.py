@@ -9,6 +9,7 @@ SdbatchError                70  a bug, unless a subclass says otherwise
 |-- BusyError               75  another run holds the directory
 `-- RowError                 1  one row cannot be made; recorded, the others go on
     |-- InputError           1  a picture that the row reads is missing or broken
+    |-- FlaggedError         1  the model's safety checker flagged the picture, and `safety: drop` drops it
     `-- PictureError         1  the model gave NaN or a picture of one value
 """
 
@@ -94,6 +95,10 @@ class RowError(SdbatchError):
 
 class InputError(RowError):
     """A picture that the row reads is missing or broken."""
+
+
+class FlaggedError(RowError):
+    """The model's safety checker flagged the picture, and `safety: drop` drops it."""
 
 
 class PictureError(RowError):

@@ -14,11 +14,15 @@ Kind = Literal["text", "int", "float", "json"]
 
 MODES = ("txt2img", "img2img", "inpaint", "outpaint", "depth2img", "controlnet", "upscale")
 SCHEDULERS = (
-    "ddim", "ddpm", "deis", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s",
+    "ddim", "ddpm", "deis", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s", "dpmpp_3m_sde", "dpmpp_sde",
     "euler", "euler_a", "heun", "lcm", "lms", "pndm", "unipc",
 )  # fmt: skip
-WITH_SIGMAS = frozenset("deis dpm2 dpm2_a dpmpp_2m dpmpp_2m_sde dpmpp_2s euler heun lms unipc".split())
+WITH_SIGMAS = frozenset(
+    "deis dpm2 dpm2_a dpmpp_2m dpmpp_2m_sde dpmpp_2s dpmpp_3m_sde dpmpp_sde euler heun lms unipc".split()
+)
 """Schedulers that take `sigmas`."""
+STEPS_MAX = {"lcm": 50}
+"""Most steps of schedulers that have such an end: LCM was taught to jump between fifty places."""
 SEED_MAX = 2**32 - 1
 
 
@@ -68,7 +72,11 @@ PARAMETERS: dict[str, Parameter] = _table(
     Parameter("eta", "float", 0.0, "DDIM's eta: 0 is deterministic, 1 is DDPM", low=0, high=1, nullable=False),
     Parameter("clip_skip", "int", None, "text encoder layers left out at the end", low=0, high=32),
     Parameter("image", "text", None, "the input picture"),
-    Parameter("mask", "json", None, "what to repaint: a picture, or a box [x, y, w, h]"),
+    Parameter("mask", "json", None, "what to repaint: a picture (white), a box [x, y, w, h], alpha, or {color: ...}"),
+    Parameter("mask_feather", "int", 0, "pixels inside the mask over which old fades into new", low=0, high=1024,
+              nullable=False),
+    Parameter("padding_mask_crop", "int", None, "repaint only the mask's box and this many pixels around it, enlarged",
+              low=0, high=4096),
     Parameter("strength", "float", 0.8, "how much of the input is remade", low=0, high=1, nullable=False),
     Parameter("fit", "text", "resize", "how an input is brought to size", choices=("resize", "crop", "pad", "native")),
     Parameter("outpaint", "json", None, "pixels to add: {left, right, top, bottom}"),
@@ -85,9 +93,16 @@ PARAMETERS: dict[str, Parameter] = _table(
     Parameter("scale", "float", None, "upscaling factor", low=1, high=16),
     Parameter("noise_level", "int", None, "noise added before upscaling", low=0, high=1000),
     Parameter("tile", "int", None, "tile side in pixels", low=8, high=16384, multiple=8),
-    Parameter("overlap", "int", None, "tile overlap in pixels", low=0, high=8192),
+    Parameter("overlap", "int", None, "pixels of a tile, or of what outpaint adds, that blend a seam", low=0,
+              high=8192),
     Parameter("accelerate", "json", None, "lossy speed-ups"),
 )  # fmt: skip
+
+
+def steps_problem(scheduler: str, steps: int) -> str | None:
+    """Say why a scheduler cannot take so many steps; None where it can."""
+    most = STEPS_MAX.get(scheduler)
+    return f"{steps} is too many for scheduler {scheduler}; at most {most}" if most and steps > most else None
 
 
 def check(parameter: Parameter, value: Any) -> str | None:

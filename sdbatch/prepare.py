@@ -14,7 +14,7 @@ import pyarrow as pa
 from sdbatch import plan
 from sdbatch.errors import Problem, RefusedError, SpecError, StoreError
 from sdbatch.render import device
-from sdbatch.sources.models import Model, ModelSource
+from sdbatch.sources.names import Sources
 from sdbatch.spec import load
 from sdbatch.spec.grid import Rows
 from sdbatch.spec.schema import JobSpec
@@ -36,7 +36,7 @@ class Job:
 
     spec: JobSpec
     rows: Rows
-    models: ModelSource
+    sources: Sources
     directory: RunDirectory
     origin: str
     render: Render
@@ -91,6 +91,7 @@ def job(
     Raises:
         SpecError: the spec or its table is wrong.
         RefusedError: the directory was begun with other settings or by another job.
+        UsageError: pictures cannot be signed as `output.c2pa` says.
     """
     source, out = _source(path, out)
     spec = load.job(source, overrides, model=model)
@@ -99,13 +100,17 @@ def job(
         from sdbatch.spec import tables
 
         table = tables.read(spec.rows, shown(spec.rows))
+    if spec.output.c2pa is not None:
+        from sdbatch.store import c2pa
+
+        c2pa.Signer(spec.output.c2pa, spec.base)  # said before anything is made
     directory = RunDirectory(out or _default_directory(spec))
     if directory.path.exists() and not directory.path.is_dir():
         raise StoreError(f"{directory.path}: is a file; a run needs a directory")
     begun = directory.runs()
     first = begun[0] if begun else None
-    models = ModelSource(spec.base, _pins(begun))
-    rows = Rows(spec, table, lambda name, revision: _identity(models.resolve(name, revision)))
+    sources = Sources(spec.base, _pins(begun))
+    rows = Rows(spec, table, sources)
     origin = str(source.absolute())
     if first and not adopt and source.absolute() != (directory.path / JOB).absolute():
         _same_job(first, spec.name, origin, directory)
@@ -117,7 +122,7 @@ def job(
             "(--allow-mixed goes on all the same)"
         )
     memory = first["memory"] if first else hardware.memory
-    return Job(spec, rows, models, directory, origin, render, hardware, memory)
+    return Job(spec, rows, sources, directory, origin, render, hardware, memory)
 
 
 def _source(path: Path, out: Path | None) -> tuple[Path, Path | None]:
@@ -137,10 +142,6 @@ def _default_directory(spec: JobSpec) -> Path:
 def _pins(runs: Sequence[dict[str, Any]]) -> dict[str, str | None]:
     """The commit of each hub model, as the run that first used it found it."""
     return {model["name"]: model["revision"] for run in reversed(runs) for model in run["models"]}
-
-
-def _identity(model: Model) -> tuple[str, tuple[int, int], str]:
-    return model.hash, model.size, model.kind
 
 
 def _same_job(first: dict[str, Any], name: str, origin: str, directory: RunDirectory) -> None:

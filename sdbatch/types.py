@@ -46,6 +46,19 @@ class Render:
 
 
 @dataclass(frozen=True, slots=True)
+class Signing:
+    """With what pictures are signed.
+
+    Attributes:
+        cert: path of the certificate chain, the signer's first, in PEM; relative to the spec.
+        key: path of its private key, in PEM; relative to the spec.
+    """
+
+    cert: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """What is written.
 
@@ -54,6 +67,9 @@ class Output:
         filename: template of a name without extension.
         format: png, webp or jpeg.
         quality: 1 to 100 for jpeg, and for webp (100 is lossless); None is the format's default.
+        watermark: a text to hide in each picture.
+        safety: off, flag or drop: what the verdict of a model's own safety checker does. A key of its own in the spec.
+        c2pa: with what pictures are signed.
     """
 
     dir: str | None = None
@@ -62,6 +78,8 @@ class Output:
     quality: int | None = None
     save: tuple[str, ...] = ()
     watermark: str | None = None
+    safety: str = "off"
+    c2pa: Signing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,3 +116,26 @@ def run_job() -> Callable[..., api.RunReport]:
         return api.run(api.job(spec, out=directory), api.RunOptions(**options), _Quiet(), stopping)
 
     return _run
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Any:
+    """The makers of tests/tiny.py: `sd(folder, channels=9)`, `sdxl(folder)`, `latent_upscaler(folder)`."""
+    return _helper("tiny")
+
+
+@pytest.fixture(scope="session")
+def original() -> Any:
+    """The makers of tests/original.py: checkpoints in the original layout out of diffusers' networks."""
+    return _helper("original")
+
+
+def _helper(name: str) -> Any:
+    """A module of this folder, which is no package."""
+    from importlib import util
+
+    spec = util.spec_from_file_location(f"tests_{name}", ROOT / "tests" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdbatch import errors, prepare
+from sdbatch import errors, modes, prepare
 from sdbatch.render import device
 from sdbatch.sources.models import Model, ModelSource, embedded
 from sdbatch.spec.schema import json_schema
@@ -113,7 +113,8 @@ def init(directory: Path) -> Iterator[tuple[Path, bool]]:
     Raises:
         StoreError: the directory cannot be written.
     """
-    files = {directory / source.parent.name / source.name: source.read_bytes() for source in _starter_files()}
+    root, sources = _starter_files()
+    files = {directory / source.relative_to(root): source.read_bytes() for source in sources}
     # The jobs' first line names it, for editors.
     files[directory / "docs" / "job.schema.json"] = json.dumps(json_schema(), indent=2, ensure_ascii=False).encode()
     for target, data in files.items():
@@ -128,11 +129,11 @@ def init(directory: Path) -> Iterator[tuple[Path, bool]]:
         yield target, True
 
 
-def _starter_files() -> list[Path]:
-    """In a wheel they lie in the package, in a checkout beside it."""
+def _starter_files() -> tuple[Path, list[Path]]:
+    """Their folder and they: in a wheel they lie in the package, in a checkout beside it."""
     package = Path(__file__).resolve().parent.parent
     root = package / "starter" if (package / "starter").is_dir() else package.parent
-    return sorted(path for name in STARTER for path in (root / name).iterdir() if path.is_file())
+    return root, sorted(path for name in STARTER for path in (root / name).rglob("*") if path.is_file())
 
 
 def _about(found: Model) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def _about(found: Model) -> dict[str, Any]:
         "hash": found.hash,
         "revision": found.revision,
         "size": list(found.size),
-        "modes": list(found.modes),
+        "modes": list(modes.fitting(found.kind)),
     }
 
 

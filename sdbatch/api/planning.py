@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from sdbatch import errors, plan, prepare
+from sdbatch.render import safety
 from sdbatch.store.manifest import Done, Manifest
 
 
@@ -21,6 +22,7 @@ class PlanReport:
         cells: one entry a batch key: its parameters, rows, batches and batch shape.
         seconds: expected time for one worker, from earlier rates; None where there are none.
         bytes: expected size on disk of what is left; None where nothing is there to judge by.
+        notes: what a run cannot do as asked, although it goes on.
     """
 
     job: str
@@ -36,6 +38,7 @@ class PlanReport:
     seconds: float | None
     bytes: int | None
     cells: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     schema: int = 1
 
 
@@ -66,7 +69,16 @@ def plan_job(job: prepare.Job) -> PlanReport:
         seconds=seconds,
         bytes=size,
         cells=cells,
+        notes=notes(job),
     )
+
+
+def notes(job: prepare.Job) -> list[str]:
+    """What a run of a planned job cannot do as asked, although it goes on."""
+    if job.spec.output.safety == "off":
+        return []
+    unchecked = [model.name for model in job.models.found() if not safety.present(model.path)]
+    return [f"safety: model {name!r} has no safety checker, so its pictures get no verdict" for name in unchecked]
 
 
 def validate(path: Path, overrides: Sequence[str] = ()) -> list[errors.Problem]:

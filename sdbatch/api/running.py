@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sdbatch import errors, plan, prepare
-from sdbatch.api import settling
+from sdbatch.api import planning, settling
 from sdbatch.render import device
 from sdbatch.run import dispatch
 from sdbatch.run.dispatch import WorkerDied
@@ -114,6 +114,9 @@ def run(
             about = {**_about(job, name, command), "spec_sha256": hashlib.sha256(resolved.encode()).hexdigest()}
             job.directory.begin(about, resolved)
             listener.begin(planned, len(work.order), job.directory.path)
+            for note in planning.notes(job):
+                job.directory.log("note", message=note)
+                listener.say(note)
             recorded = settling.record_known(job, manifest, planned, name)
         except BaseException:
             if pool is not None:
@@ -204,14 +207,14 @@ def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any
         "device": job.hardware.kind,
         "memory": job.memory,
         "versions": {"sdbatch": __version__, "python": sys.version.split()[0], **device.versions()},
-        "models": [{"name": m.name, "revision": m.revision, "hash": m.hash} for m in job.models.found()],
+        "models": [{"name": m.name, "revision": m.revision, "hash": m.hash} for m in job.sources.models.found()],
         "command": list(command),
         "pid": os.getpid(),
     }
 
 
 def _commits(job: prepare.Job) -> dict[str, str | None]:
-    return {model.name: model.revision for model in job.models.found()}
+    return {model.name: model.revision for model in job.sources.models.found()}
 
 
 def _job_yaml(job: prepare.Job) -> str:

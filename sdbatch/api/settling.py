@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,11 +15,23 @@ from sdbatch.store.directory import now
 from sdbatch.store.manifest import Done, Manifest
 from sdbatch.types import Record, Row
 
+_NAMED = ("filename", "format")
+"""What of `output:` shows in a path."""
+_BEFORE = {"watermark": None, "safety": "off", "c2pa": False}
+"""What runs wrote by before `output:` had these keys."""
+
 
 def written_by(job: prepare.Job) -> dict[str, Any]:
     """The part of `output:` that decides a file's name and bytes."""
     output = job.spec.output
-    return {"filename": output.filename, "format": output.format, "quality": output.quality}
+    return {
+        "filename": output.filename,
+        "format": output.format,
+        "quality": output.quality,
+        "watermark": output.watermark,
+        "safety": output.safety,
+        "c2pa": output.c2pa is not None,
+    }
 
 
 def settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
@@ -28,7 +41,7 @@ def settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
         RefusedError: there are such rows, and they are not to be made again.
     """
     output = written_by(job)
-    before = [run["output"] for run in job.directory.runs() if run["output"] != output]
+    before = [wrote for run in job.directory.runs() if (wrote := {**_BEFORE, **run["output"]}) != output]
     if not before:
         return
     stale = _stale(job, manifest)
@@ -36,7 +49,7 @@ def settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
         return
     if not rewrite:
         odd = [name for name in output if before[-1][name] != output[name]]
-        said = "; ".join(f"output.{name} was {before[-1][name]!r}, now {output[name]!r}" for name in odd)
+        said = "; ".join(f"{_key(name)} was {before[-1][name]!r}, now {output[name]!r}" for name in odd)
         raise errors.RefusedError(
             f"{job.directory.path}: {said}, and {len(stale)} rows are written the old way; "
             "--rewrite makes them again, or choose another --out"
@@ -59,7 +72,8 @@ def make_plan(job: prepare.Job, manifest: Manifest, retry: bool | str) -> plan.P
         return planned
     rows = job.rows.take(planned.recorded)
     known = manifest.records([row.id for row in rows])
-    lost = sorted({row.id for row in rows if not _stands(job, known[row.id], row)})
+    wrote = _wrote(job)
+    lost = sorted({row.id for row in rows if not _stands(job, wrote, known[row.id], row)})
     if not lost:
         return planned
     there = done.ids.filter(pc.invert(pc.is_in(done.ids, value_set=pa.array(lost, pa.string()))))
@@ -125,22 +139,39 @@ def _keep_pictures(job: prepare.Job, manifest: Manifest) -> None:
         )
 
 
-def _stands(job: prepare.Job, line: Record, row: Row) -> bool:
+def _stands(job: prepare.Job, wrote: Mapping[str, Any], line: Record, row: Row) -> bool:
+    asked = _bytes(written_by(job))
     there = job.directory.path / line["path"]
-    return PurePosixPath(line["path"]).suffix == PurePosixPath(row.path).suffix and there.is_file()
+    alike = PurePosixPath(line["path"]).suffix == PurePosixPath(row.path).suffix
+    return alike and wrote.get(line["run"], asked) == asked and there.is_file()
+
+
+def _wrote(job: prepare.Job) -> dict[str, dict[str, Any]]:
+    """What each run wrote by, as far as a path does not show it."""
+    return {run["run"]: _bytes({**_BEFORE, **run["output"]}) for run in job.directory.runs()}
+
+
+def _key(name: str) -> str:
+    """Where in a spec it stands."""
+    return name if name == "safety" else f"output.{name}"
+
+
+def _bytes(output: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `output:` does not show in a path."""
+    return {name: value for name, value in output.items() if name not in _NAMED}
 
 
 def _stale(job: prepare.Job, manifest: Manifest) -> pa.Array:
     """Row keys of done rows that this `output:` would name or encode otherwise."""
     table = manifest.read(["row", "path", "run"]).combine_chunks()
-    quality = {run["run"]: run["output"]["quality"] for run in job.directory.runs()}
-    asked = job.spec.output.quality
+    wrote = _wrote(job)
+    asked = _bytes(written_by(job))
     found = [pa.array([], pa.string())]
     for batch in job.rows.batches():
         at = pc.index_in(batch.column("row"), value_set=table.column("row").combine_chunks())
         mine, at = batch.filter(pc.is_valid(at)), at.filter(pc.is_valid(at))
         moved = pc.not_equal(mine.column("path"), table.column("path").combine_chunks().take(at)).to_numpy(False)
         runs = table.column("run").take(at).to_pylist()
-        recoded = np.array([quality.get(run, asked) != asked for run in runs], bool)
+        recoded = np.array([wrote.get(run, asked) != asked for run in runs], bool)
         found.append(mine.column("row").filter(pa.array(moved | recoded)))
     return pa.concat_arrays(found)

@@ -63,7 +63,7 @@ def show(report: PlanReport, as_json: bool) -> None:
         "time": _time(report),
         "disk": "no estimate" if report.bytes is None else f"{report.bytes / 2**20:,.1f} MiB",
     }
-    for name, text in lines.items():
+    for name, text in (*lines.items(), *(("note", note) for note in report.notes)):
         if text:
             console.print(f"{name:13} {text}")
 

@@ -1,7 +1,6 @@
-"""One file a mode: which parameters it uses and which pipeline makes it; no torch.
+"""One file a mode: which parameters it uses, which models fit, how large its pictures are; no torch.
 
-A mode's file gives `PIPELINE` (diffusers' class), `KINDS` (kinds of model that fit), `USES` (the
-parameters that belong to its `id`), `LATER` (those not done yet) and `arguments(params)`.
+A mode's twin in `render/modes/`, of the same name, makes the pictures. Neither names another mode.
 """
 
 from __future__ import annotations
@@ -13,14 +12,54 @@ from typing import Any, Protocol, cast
 
 from sdbatch.errors import UsageError
 
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+COMMON = frozenset(
+    "model revision vae mode prompt negative_prompt prompt_syntax seed steps guidance_scale scheduler sigmas eta "
+    "clip_skip loras embeddings hypernetwork".split()
+)
+"""What every mode that denoises uses."""
+
 
 class Mode(Protocol):
-    """What a mode's file offers."""
+    """What a mode's file offers.
 
-    PIPELINE: str
-    KINDS: tuple[str, ...]
+    Attributes:
+        ABOUT: one line for the manual.
+        PIPELINES: kind of model → diffusers' pipeline.
+        USES: the parameters that belong to its `id`.
+        NEEDS: those that a row must give.
+        SIZED: the parameters that `size` reads.
+        PICTURE: the parameter whose picture `size` is told the size of, if any.
+        CHECKED: the parameters that `problem` reads.
+    """
+
+    ABOUT: str
+    PIPELINES: Mapping[str, str]
     USES: frozenset[str]
-    LATER: frozenset[str]
+    NEEDS: tuple[str, ...]
+    SIZED: tuple[str, ...]
+    PICTURE: str | None
+    CHECKED: tuple[str, ...]
+
+    def size(self, params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:
+        """Width and height of what the pipeline makes.
+
+        Args:
+            params: those of SIZED.
+            model: the model's own size.
+            picture: the input's size, (0, 0) where it cannot be read.
+            kind: the model's kind.
+
+        Raises:
+            ValueError: no size can be had; the message says why.
+        """
+        ...
+
+    def problem(self, params: Mapping[str, Any], kind: str) -> str | None:
+        """What is wrong with the parameters of CHECKED together, for this kind of model; None if nothing is."""
+        ...
 
     def arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The pipeline's arguments that all rows of a batch share."""
@@ -44,3 +83,23 @@ def available() -> list[str]:
     import pkgutil
 
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def fitting(kind: str) -> tuple[str, ...]:
+    """The modes that a kind of model can do."""
+    return tuple(name for name in available() if kind in get(name).PIPELINES)
+
+
+def picture_size(params: Mapping[str, Any], model: Size, picture: Size, multiple: int = 8) -> Size:
+    """The size of a picture made from another: as asked, else the input's own cut to a multiple, else the model's.
+
+    Raises:
+        ValueError: `fit: native` beside a width or height.
+    """
+    width, height = params.get("width"), params.get("height")
+    if params.get("fit") == "native" and (width or height):
+        raise ValueError("fit native takes the picture's own size; leave width and height out")
+    if picture == (0, 0):  # unreadable: the row will fail by itself, and needs some size until then
+        return width or model[0], height or model[1]
+    own = [max(multiple, side // multiple * multiple) for side in picture]
+    return width or own[0], height or own[1]

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PIPELINE = "StableDiffusionPipeline"
-KINDS = ("sd",)
-USES = frozenset(
-    "model revision vae mode prompt negative_prompt prompt_syntax seed width height steps guidance_scale scheduler "
-    "sigmas eta clip_skip loras embeddings hypernetwork accelerate".split()
-)
-LATER = frozenset("vae prompt_syntax loras embeddings hypernetwork accelerate".split())
-"""Parameters that the mode will use but that this version cannot do yet; only their default is accepted."""
+from sdbatch.modes import COMMON, Size
+
+ABOUT = "a picture from a prompt and a seed"
+PIPELINES = {"sd": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}
+USES = COMMON | {"width", "height"}
+NEEDS: tuple[str, ...] = ()
+SIZED = ("width", "height")
+PICTURE: str | None = None
+CHECKED: tuple[str, ...] = ()
+
+
+def size(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:
+    """As asked, else the model's own."""
+    return params["width"] or model[0], params["height"] or model[1]
+
+
+def problem(params: Mapping[str, Any], kind: str) -> str | None:
+    """Nothing can be wrong with the whole that is not wrong with a part."""
+    return None
 
 
 def arguments(params: Mapping[str, Any]) -> dict[str, Any]:

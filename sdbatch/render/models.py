@@ -1,20 +1,23 @@
-"""Load pipelines: one at a time a worker, kept until another model is asked for."""
+"""Load models: one at a time a worker, its components shared by every pipeline over them."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import diffusers
 import torch
 
 from sdbatch.errors import ModelError
+from sdbatch.render import checkpoints
+from sdbatch.sources.models import Model
 from sdbatch.types import Render
 
 
 class Models:
-    """The pipeline in hand.
+    """The model in hand, the parts beside it (VAEs, ControlNets, depth estimators), and the pipelines over them.
 
     Args:
         render: dtype, device, attention and the like.
@@ -22,47 +25,98 @@ class Models:
 
     def __init__(self, render: Render) -> None:
         self._render = render
-        self._held: tuple[Path, str] | None = None
-        self._pipe: Any = None
+        self._dtype = getattr(torch, render.dtype)
+        self._held: str | None = None
+        self._components: dict[str, Any] = {}
+        self._parts: dict[str, dict[str, Any]] = {}
+        self._pipes: dict[tuple[Any, ...], Any] = {}
         self.loads = 0
 
-    def pipeline(self, path: Path, class_name: str) -> Any:
-        """A pipeline of this class over the model in this folder.
+    def pipeline(self, model: Model, name: str, vae: Model | None = None, controlnets: Sequence[Model] = ()) -> Any:
+        """A pipeline of diffusers' class `name` over a model; the same object each time.
+
+        Args:
+            vae: in place of the model's own.
+            controlnets: what a ControlNet pipeline needs besides.
 
         Raises:
-            ModelError: the folder holds no whole model of that kind.
+            ModelError: the files hold no whole model of that kind.
         """
-        if self._held != (path, class_name):
-            self._pipe = None  # free the old model before the new one is read
-            self._pipe = self._load(path, class_name)
-            self._held = (path, class_name)
+        if self._held != model.hash:
+            self._release()  # free the old model before the new one is read
+            self._components = self._load(model)
+            self._held = model.hash
             self.loads += 1
-        return self._pipe
+        key = (name, vae and vae.hash, *(net.hash for net in controlnets))
+        if key not in self._pipes:
+            more = {} if vae is None else {"vae": self.part(vae, "vae")}
+            if controlnets:
+                nets = [self.part(net, "controlnet") for net in controlnets]
+                more["controlnet"] = nets[0] if len(nets) == 1 else diffusers.MultiControlNetModel(nets)
+            self._pipes[key] = self._build(model, name, {**self._components, **more})
+        return self._pipes[key]
 
-    def _load(self, path: Path, class_name: str) -> Any:
+    def part(self, model: Model, name: str) -> Any:
+        """One component of another model, kept beside the one in hand, on the device.
+
+        Raises:
+            ModelError: the model cannot be loaded or has no such component.
+        """
+        found = self._parts.get(model.hash) or self._parts.setdefault(model.hash, self._load(model))
+        if found.get(name) is None:
+            raise ModelError(f"model {model.name!r} ({model.kind}) has no {name}")
+        component = found[name]
+        if isinstance(component, torch.nn.Module):
+            component.to(self._render.device)
+        return component
+
+    def _release(self) -> None:
+        self._held, self._components, self._parts, self._pipes = None, {}, {}, {}
+        if self._render.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _load(self, model: Model) -> dict[str, Any]:
         quiet()
-        options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
-        options |= {"dtype": getattr(torch, self._render.dtype)}
         try:
-            pipe = getattr(diffusers, class_name).from_pretrained(
-                str(path), safety_checker=None, requires_safety_checker=False, **options
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"model {path}: cannot be loaded as {class_name}: {error}") from error
+            return checkpoints.components(model, self._dtype)
+        except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+            raise ModelError(f"model {model.name!r} ({model.path}): cannot be loaded: {error}") from error
+
+    def _build(self, model: Model, name: str, components: dict[str, Any]) -> Any:
+        from sdbatch.render import pipelines  # after quiet(): importing these classes has things to say
+
+        kind = pipelines.get(name)
+        allowed = inspect.signature(kind.__init__).parameters
+        extra = {"safety_checker": None, "requires_safety_checker": False, "add_watermarker": False}
+        blank = dict.fromkeys(kind._optional_components)
+        given = {key: value for key, value in {**blank, **extra, **components}.items() if key in allowed}
+        factor = components["vae"].config.scaling_factor
+        try:
+            pipe = kind(**given)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"model {model.name!r} ({model.kind}): does not make a {name}: {error}") from error
+        pipe.vae.register_to_config(scaling_factor=factor)  # the upscaler's pipeline replaces it by its own
         pipe.set_progress_bar_config(disable=True)
-        if self._render.attention == "eager":
-            pipe.unet.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
-        elif self._render.attention == "sliced":
-            pipe.enable_attention_slicing()
-        if self._render.vae_tiling:
-            pipe.vae.enable_tiling()
-        if self._render.vram == "low" and self._render.device == "cuda":
-            pipe.enable_model_cpu_offload()
-        else:
-            pipe.to(self._render.device)
-        if self._render.compile:
-            pipe.unet.compile()
+        self._set(pipe)
         return pipe
+
+    def _set(self, pipe: Any) -> None:
+        """Attention, VAE tiling and slicing, and the device, as `render:` says."""
+        render, low = self._render, self._render.vram == "low"
+        if render.attention == "eager":
+            pipe.unet.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
+        elif render.attention == "sliced" or low:
+            pipe.enable_attention_slicing()
+        if render.vae_tiling or low:
+            pipe.vae.enable_tiling()
+        if low:
+            pipe.vae.enable_slicing()
+        if low and render.device != "cpu":
+            pipe.enable_model_cpu_offload(device=render.device)
+        else:
+            pipe.to(render.device)
+        if render.compile:
+            pipe.unet.compile()
 
 
 def quiet() -> None:

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sdbatch import modes
-from sdbatch.errors import PictureError
+from sdbatch.errors import InputError
+from sdbatch.render import modes as twins
 from sdbatch.render import noise, schedulers
+from sdbatch.render.batch import Batch, Context, Guidance, Picture
+from sdbatch.render.inputs import Inputs
 from sdbatch.render.models import Models
 from sdbatch.render.text import Texts
+from sdbatch.sources.names import Sources
 from sdbatch.types import Render, Row
-
-
-class Guidance:
-    """Guidance of each picture of a batch, where the pipelines take one number for all.
-
-    The pipelines compare it with 1, to see whether the unconditional half is needed, and multiply
-    a (batch, channels, height, width) tensor by it.
-    """
-
-    def __init__(self, values: Sequence[float]) -> None:
-        self._values = list(values)
-
-    def __gt__(self, other: float) -> bool:
-        return self._values[0] > other
-
-    def __mul__(self, tensor: torch.Tensor) -> torch.Tensor:
-        # As torch multiplies by a number: in float32, and only the product is rounded to float16.
-        exact = torch.promote_types(tensor.dtype, torch.float32)
-        scale = torch.tensor(self._values, dtype=exact, device=tensor.device)
-        return (scale.view(-1, *[1] * (tensor.dim() - 1)) * tensor).to(tensor.dtype)
 
 
 class Renderer:
@@ -42,65 +24,94 @@ class Renderer:
 
     Args:
         render: how; its `threads` are set here, whatever the environment says.
+        sources: finds models, fine-tunes and pictures.
     """
 
-    def __init__(self, render: Render) -> None:
-        self._render = render
+    def __init__(self, render: Render, sources: Sources) -> None:
+        self._render, self._sources = render, sources
         self._models = Models(render)
+        self._inputs = Inputs(sources)
         self._texts: Texts | None = None
+        self._configs: dict[int, dict[str, Any]] = {}
 
     @property
     def loads(self) -> int:
         """How many models were read so far."""
         return self._models.loads
 
-    def render(self, rows: Sequence[Row], path: Path, size: int) -> list[NDArray[np.uint8]]:
-        """Render rows of one batch key: an (height, width, 3) uint8 array each.
+    def render(self, rows: Sequence[Row], size: int) -> list[Picture | InputError]:
+        """Render rows of one batch key: a picture each, or why its own inputs do not allow one.
 
         Args:
-            path: the model's folder.
             size: the batch shape; at least len(rows).
 
         Raises:
             PictureError: a picture is not finite.
-            ModelError: the model cannot be loaded.
+            ModelError: a model cannot be loaded.
         """
         torch.set_num_threads(self._render.threads)  # of this thread: an actor's calls come on several
-        padded = [*rows, *[rows[-1]] * (size - len(rows))]
-        params = padded[0].params
-        mode = modes.get(params["mode"])
-        pipe = self._models.pipeline(path, mode.PIPELINE)
-        if self._texts is None or self._texts.pipe is not pipe:
-            self._texts = Texts(pipe)
-            self._scheduler_config = dict(pipe.scheduler.config)
-        pipe.scheduler = schedulers.make(params["scheduler"], params["sigmas"], self._scheduler_config)
-        draws = noise.generators([row.params["seed"] for row in padded])
-        factor = pipe.vae_scale_factor
-        shape = (pipe.unet.config.in_channels, params["height"] // factor, params["width"] // factor)
-        guidance = Guidance([row.params["guidance_scale"] for row in padded])
         with torch.inference_mode():
-            found = pipe(
-                prompt_embeds=self._encode(padded, "prompt"),
-                negative_prompt_embeds=self._encode(padded, "negative_prompt") if guidance > 1 else None,
-                latents=noise.first_noise(draws, shape).to(pipe.unet.dtype),
-                generator=draws,
-                guidance_scale=guidance,
-                output_type="np",
-                **mode.arguments(params),
-            )
-        return [_pixels(picture) for picture in found.images[: len(rows)]]
+            context = self._context(rows[0].params)
+            twin = twins.get(rows[0].params["mode"])
+            found: dict[int, Picture | InputError] = {}
+            ready: dict[int, Any] = {}
+            for at, row in enumerate(rows):
+                try:
+                    ready[at] = twin.prepare(row, context)
+                except InputError as error:
+                    found[at] = error
+            if ready:
+                batch = self._batch(context, [rows[at] for at in ready], size)
+                found.update(zip(ready, twin.draw(batch, list(ready.values())), strict=True))
+        return [found[at] for at in range(len(rows))]
+
+    def _context(self, params: Mapping[str, Any]) -> Context:
+        """Load, or find loaded, what rows like these need, and set it as they ask."""
+        mode, sources = modes.get(params["mode"]), self._sources
+        model = sources.models.resolve(params["model"], params["revision"])
+        vae = next(iter(sources.parts("vae", params["vae"])), None)
+        pipe = None
+        if mode.PIPELINES[model.kind]:
+            nets = sources.parts("controlnet", params["controlnet"])
+            loads = self._models.loads
+            pipe = self._models.pipeline(model, mode.PIPELINES[model.kind], vae, nets)
+            if self._models.loads != loads:
+                self._inputs.forget()
+                self._configs.clear()
+            if self._texts is None or self._texts.pipe is not pipe:
+                self._texts = Texts(pipe)
+            config = self._configs.setdefault(id(pipe), dict(pipe.scheduler.config))
+            pipe.scheduler = schedulers.make(params["scheduler"], params["sigmas"], config)
+        return Context(
+            pipe=pipe,
+            params=params,
+            arguments=mode.arguments(params),
+            inputs=self._inputs,
+            models=self._models,
+            sources=sources,
+            encoder=model.hash if vae is None else vae.hash,
+        )
+
+    def _batch(self, context: Context, rows: Sequence[Row], size: int) -> Batch:
+        """A batch of real rows, made up to the batch shape with copies of the last."""
+        padded = [*rows, *[rows[-1]] * (size - len(rows))]
+        guidance = Guidance([row.params["guidance_scale"] for row in padded])
+        return Batch(
+            context=context,
+            rows=padded,
+            count=len(rows),
+            draws=noise.generators([row.params["seed"] for row in padded]),
+            guidance=guidance,
+            texts=self._encoded(padded, guidance > 1) if context.pipe is not None else {},
+        )
+
+    def _encoded(self, rows: Sequence[Row], guided: bool) -> dict[str, torch.Tensor]:
+        assert self._texts is not None
+        found = {"prompt_embeds": self._encode(rows, "prompt")}
+        if guided:
+            found["negative_prompt_embeds"] = self._encode(rows, "negative_prompt")
+        return found
 
     def _encode(self, rows: Sequence[Row], name: str) -> torch.Tensor:
         assert self._texts is not None
         return self._texts.encode([row.params[name] for row in rows], rows[0].params["clip_skip"])
-
-
-def _pixels(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(height, width, 3) float 0 to 1 → uint8, rounded to nearest.
-
-    Raises:
-        PictureError: a value is NaN or infinite.
-    """
-    if not np.isfinite(picture).all():
-        raise PictureError("the model gave values that are not numbers (NaN); try render.dtype float32")
-    return np.ascontiguousarray((picture * 255).round().astype(np.uint8))

@@ -8,19 +8,19 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sdbatch import __version__, modes, plan
-from sdbatch.errors import ModelError, RowError, StoreError
+from sdbatch.errors import FlaggedError, ModelError, RowError, StoreError
 from sdbatch.render import device
+from sdbatch.render.batch import Picture
 from sdbatch.render.renderer import Renderer
-from sdbatch.sources.models import Model, ModelSource
-from sdbatch.store import images, metadata
+from sdbatch.render.safety import Checkers
+from sdbatch.sources.models import Model
+from sdbatch.sources.names import Sources
+from sdbatch.store import c2pa, images, metadata, watermark
 from sdbatch.store.base import LocalStore
 from sdbatch.store.directory import now
 from sdbatch.store.manifest import record
@@ -52,10 +52,11 @@ class _Made:
 
     row: Row
     twins: tuple[Row, ...]
-    pixels: NDArray[np.uint8]
+    picture: Picture
     model: Model
     size: int
     seconds: float
+    safety: str | None = None
 
 
 class Worker:
@@ -70,11 +71,13 @@ class Worker:
         self, task: Task, stop: Callable[[], bool] = lambda: False, on_batch: Callable[[int], None] = lambda rows: None
     ) -> None:
         self._task, self._stop, self._on_batch = task, stop, on_batch
-        self._renderer = Renderer(task.render)
-        self._models = ModelSource(task.base, task.pins)
+        self._sources = Sources(task.base, task.pins)
+        self._renderer = Renderer(task.render, self._sources)
+        self._checkers = Checkers(task.render)
         self._store = LocalStore(task.directory)
         self._device = device.describe(task.render.device)
         self._versions = device.versions()
+        self._signer = c2pa.Signer(task.output.c2pa, task.base) if task.output.c2pa is not None else None
         # Two threads: one picture is flushed to the disk while the next is compressed.
         self._writers = ThreadPoolExecutor(2, thread_name_prefix="write")
 
@@ -96,8 +99,9 @@ class Worker:
                 left.extend(row for group in groups[start:] for row in group)
                 break
             made, failed = self._batch(batch, size, lease.attempt)
+            made, flagged = self._screened(made, lease.attempt)
             written.extend((one, self._writers.submit(self._write, one)) for one in made)
-            failures.extend(failed)
+            failures.extend([*failed, *flagged])
             self._on_batch(sum(len(group) for group in batch))
         records: list[Record] = []
         for one, future in written:
@@ -124,7 +128,7 @@ class Worker:
     def _batch(self, groups: Sequence[tuple[Row, ...]], size: int, attempt: int) -> tuple[list[_Made], list[Failure]]:
         """Render a batch; where it fails, each row once more by itself, at the same shape."""
         try:
-            return self._render(groups, size), []
+            return self._render(groups, size, attempt)
         except (ModelError, StoreError):
             raise
         except Exception:  # whatever a model raises is one row's fault until shown otherwise
@@ -132,21 +136,41 @@ class Worker:
             failures: list[Failure] = []
             for group in groups:
                 try:
-                    made += self._render([group], size)
+                    one, lost = self._render([group], size, attempt)
+                    made, failures = [*made, *one], [*failures, *lost]
                 except Exception as error:
                     failures += [_failure(row, attempt, error) for row in group]
             return made, failures
 
-    def _render(self, groups: Sequence[tuple[Row, ...]], size: int) -> list[_Made]:
+    def _render(self, groups: Sequence[tuple[Row, ...]], size: int, attempt: int) -> tuple[list[_Made], list[Failure]]:
         rows = [group[0] for group in groups]
-        model = self._models.resolve(rows[0].params["model"], rows[0].params["revision"])
+        model = self._sources.models.resolve(rows[0].params["model"], rows[0].params["revision"])
         began = time.perf_counter()
-        pictures = self._renderer.render(rows, model.path, size)
+        found = self._renderer.render(rows, size)
         seconds = (time.perf_counter() - began) / len(rows)
-        return [
-            _Made(group[0], group[1:], pixels, model, size, seconds)
-            for group, pixels in zip(groups, pictures, strict=True)
-        ]
+        made, failures = [], []
+        for group, one in zip(groups, found, strict=True):
+            if isinstance(one, RowError):
+                failures += [_failure(row, attempt, one) for row in group]
+            else:
+                made.append(_Made(group[0], group[1:], one, model, size, seconds))
+        return made, failures
+
+    def _screened(self, made: list[_Made], attempt: int) -> tuple[list[_Made], list[Failure]]:
+        """Ask the models' safety checkers, where the job wants it; those flagged are kept or fail."""
+        rule = self._task.output.safety
+        if rule == "off":
+            return made, []
+        kept: list[_Made] = []
+        failures: list[Failure] = []
+        for one in made:
+            verdict = self._checkers.verdict(one.model.path, one.picture.pixels)
+            if verdict == "flagged" and rule == "drop":
+                error = FlaggedError("the model's safety checker flagged the picture (safety: drop)")
+                failures += [_failure(row, attempt, error) for row in (one.row, *one.twins)]
+            else:
+                kept.append(replace(one, safety=verdict))
+        return kept, failures
 
     def _write(self, made: _Made) -> list[Record]:
         """Write a picture once a file name; one record for every row alike in id."""
@@ -159,11 +183,20 @@ class Worker:
             parameters=metadata.parameters_text(params, model.name, model.hash, __version__),
             sdbatch=metadata.sdbatch_json(row.id, row.row, params, model.hash, fingerprint, __version__),
         )
-        data = images.encode(made.pixels, output.format, output.quality, texts)
+        mark = output.watermark
+        pixels = made.picture.pixels if mark is None else watermark.embed(made.picture.pixels, mark)
+        data = images.encode(pixels, output.format, output.quality, texts)
+        if self._signer is not None:
+            data = self._signer.sign(data, output.format, composite=params.get("image") is not None)
         how: dict[str, Any] = {
             "model_hash": model.hash,
+            "image_sha256": self._input(params, "image"),
+            "mask_sha256": self._input(params, "mask"),
             "file_sha256": hashlib.sha256(data).hexdigest(),
-            "pixel_sha256": images.pixel_sha256(made.pixels),
+            "pixel_sha256": images.pixel_sha256(pixels),
+            "safety": made.safety,
+            "watermark": mark,
+            "watermark_bits": None if mark is None else watermark.share_in_file(data, mark),
             "fingerprint": fingerprint,
             "device": self._device.kind,
             "dtype": self._task.render.dtype,
@@ -174,9 +207,18 @@ class Worker:
             "run": self._task.run,
         }
         everyone = (row, *made.twins)
+        beside = [(name, made.picture.beside[name]) for name in output.save if name in made.picture.beside]
+        for name, array in beside:
+            for path in dict.fromkeys(one.path for one in everyone):
+                self._store.replace(images.beside(path, name), images.plain_png(array))
         for path in dict.fromkeys(one.path for one in everyone):
             self._store.replace(path, data)
         return [record(one, uses, {**how, "finished_at": now()}) for one in everyone]
+
+    def _input(self, params: Mapping[str, Any], name: str) -> str | None:
+        """The content hash of an input picture; of a mask that is none, nothing."""
+        value = params.get(name)
+        return self._sources.content(name, value) if isinstance(value, str) else None
 
     def fingerprint(self, size: int, model_hash: str) -> str:
         """How pictures are made here: blake2b-80 over everything outside the id that changes bits."""
@@ -191,6 +233,7 @@ class Worker:
             "attention": render.attention,
             "compile": render.compile,
             "vae_tiling": render.vae_tiling,
+            **({"vram": render.vram} if render.vram == "low" else {}),
         }
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
 

@@ -22,43 +22,47 @@ class HashCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._path = (folder or cache_folder()) / "hashes.json"
-        self._known: dict[str, list[object]] = {}
-        self._changed = False
+        self._known: dict[str, object] = self._read()
+        self._learnt: dict[str, object] = {}
+
+    def _read(self) -> dict[str, object]:
         try:
             loaded = json.loads(self._path.read_text(encoding="utf-8"))
-            self._known = loaded if isinstance(loaded, dict) else {}
-        except (OSError, ValueError):
-            pass  # no cache yet, or a broken one: hash again
+        except (OSError, ValueError, RecursionError):
+            return {}  # no cache yet, or a broken one: hash again
+        return loaded if isinstance(loaded, dict) else {}
 
-    def sha256(self, path: Path) -> str:
-        """Hex sha256 of a file's bytes.
+    def sha256(self, path: Path, start: int = 0) -> str:
+        """Hex sha256 of a file's bytes, from `start` on.
 
         Raises:
             OSError: the file cannot be read.
         """
         real = path.resolve()
-        if _SHA256.fullmatch(real.name):  # a hub cache names a large file's blob by its sha256
+        if start == 0 and real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
+            # a hub cache names a large file's blob by its sha256
             return real.name
         stat = real.stat()
         mark: list[object] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        known = self._known.get(str(real))
+        key = f"{real}@{start}" if start else str(real)
+        known = self._known.get(key)
         if isinstance(known, list) and len(known) == 4 and known[:3] == mark:
             return str(known[3])
         with real.open("rb") as file:
+            file.seek(start)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._known[str(real)] = [*mark, digest]
-        self._changed = True
+        self._known[key] = self._learnt[key] = [*mark, digest]
         return digest
 
     def save(self) -> None:
-        """Write what was learnt; failures are ignored, since the cache is only a saving of time."""
-        if not self._changed:
+        """Add what was learnt to the file; failures are ignored, since the cache is only a saving of time."""
+        if not self._learnt:
             return
+        learnt, self._learnt = self._learnt, {}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False, encoding="utf-8") as file:
-                json.dump(self._known, file)
+                json.dump({**self._read(), **learnt}, file)  # others may have saved since
             os.replace(file.name, self._path)
         except OSError:
-            return
-        self._changed = False
+            self._learnt = {**learnt, **self._learnt}

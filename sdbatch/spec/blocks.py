@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sdbatch.parameters import PARAMETERS
 from sdbatch.spec import ids
 from sdbatch.spec.columns import Column
+from sdbatch.spec.paths import NAMING, Move
 from sdbatch.spec.schema import JobSpec
 
 TEMPLATED = ("prompt", "negative_prompt")
@@ -27,10 +28,11 @@ class Literal(str):
 
 @dataclass(frozen=True)
 class Group:
-    """Columns that advance together over `size` values."""
+    """Columns that advance together over `size` values; `move` rewrites the paths in a table's cells."""
 
     size: int
     columns: Mapping[str, Any]
+    move: Move | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Block:
             picks, codes = np.unique(local, return_inverse=True)
             for name, values in group.columns.items():
                 if isinstance(values, pa.ChunkedArray):
-                    chosen = _cells(name, values.take(pa.array(picks)), self.constants.get(name))
+                    chosen = _cells(name, values.take(pa.array(picks)), self.constants.get(name), group.move)
                 else:
                     chosen = [values[pick] for pick in picks.tolist()]
                 found[name] = Column(chosen, codes.astype(np.int64))
@@ -68,20 +70,23 @@ def main_block(job: JobSpec, table: pa.Table | None) -> Block:
     """`rows` x `zip` x the axes, over the top-level values."""
     groups = []
     if table is not None:
-        groups.append(Group(table.num_rows, {name: table.column(name) for name in table.column_names}))
+        move = Move(job.cells_base, job.base) if job.cells_base != job.base else None
+        groups.append(Group(table.num_rows, {name: table.column(name) for name in table.column_names}, move))
     if job.zip:
         groups.append(Group(len(job.zip[0].values), {axis.name: axis.values for axis in job.zip}))
     groups.extend(Group(len(axis.values), {axis.name: axis.values}) for axis in job.axes)
     return Block(dict(job.values), tuple(groups))
 
 
-def _cells(name: str, column: pa.ChunkedArray, default: Any) -> list[Any]:
-    """A table's cells as values; an empty one is the top-level value."""
+def _cells(name: str, column: pa.ChunkedArray, default: Any, move: Move | None) -> list[Any]:
+    """A table's cells as values, paths as seen from the spec; an empty one is the top-level value."""
     cells = column.to_pylist()
     if name in TEMPLATED:
         cells = [None if cell is None else Literal(cell) for cell in cells]
     elif name in PARAMETERS and PARAMETERS[name].kind == "json":  # a table holds these as JSON text
         cells = [None if cell is None else json.loads(cell) for cell in cells]
+    if move and name in NAMING:
+        cells = [None if cell is None else move.value(name, cell) for cell in cells]
     return [default if cell is None else cell for cell in cells]
 
 

@@ -56,6 +56,7 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
         axes=(*top.values(), *grid.values()),
         zip=tuple(zipped.values()),
         rows=rows,
+        rows_base=_rows_base(data, origin.base, problems),
         exclude=_entries(data, "exclude", problems),
         include=_entries(data, "include", problems),
         output=output(data, problems),
@@ -170,6 +171,18 @@ def _rows(data: Sections, base: Path, problems: Problems) -> tuple[Path | None, 
     except SpecError as error:
         problems.extend(error.problems)
     return path, None
+
+
+def _rows_base(data: Sections, base: Path, problems: Problems) -> Path | None:
+    given = data.get("rows_base")
+    if given is None:
+        return None
+    if not isinstance(given, str) or not given or "\0" in given:
+        problems.add(("rows_base",), f"{show(given)} is not the path of a folder")
+        return None
+    if data.get("rows") is None:
+        problems.add(("rows_base",), "is about the cells of a table, and there is no rows:")
+    return Path(os.path.abspath(base / given))
 
 
 def _entries(data: Sections, section: str, problems: Problems) -> tuple[Mapping[str, Any], ...]:

@@ -12,84 +12,42 @@ from typing import Any
 import yaml
 
 from sdbatch.spec.document import resolve
+from sdbatch.spec.paths import Move
 from sdbatch.spec.schema import Axis, JobSpec
 from sdbatch.types import Output, Render
 
-PICTURES = frozenset({"image", "mask", "control_image", "depth_image"})
-"""Parameters whose texts are always paths."""
-MODELS = frozenset({"model", "vae", "controlnet", "loras", "embeddings", "hypernetwork"})
-"""Parameters whose texts are paths where something lies there, and names otherwise."""
 KEPT_FORMS = frozenset({"range", "linspace"})
 
 # Breaks and controls that only double quotes keep as they are.
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
-_DEMO = re.compile(r"demo[\w-]*\Z")
 
 
 def resolved(job: JobSpec, render: Render, directory: Path) -> str:
     """The spec as resolved, to lie in `directory` and be run from there.
 
-    Paths are rewritten to start from `directory`; `file`, `glob` and `random` axes become lists, `range`
+    Paths are rewritten to start from `directory`, but those in a table's cells, which is not ours to change:
+    `rows_base` says where they start. `file`, `glob` and `random` axes become lists, `range`
     and `linspace` stay. The top level's axes stand first in `grid:`, which means the same.
     """
-    move = _Move(job.base, Path(os.path.abspath(directory)))
+    move = Move(job.base, Path(os.path.abspath(directory)))
     spec: dict[str, Any] = {"name": job.name}
     spec |= {name: move.value(name, value) for name, value in job.values.items()}
     if job.rows is not None:
         spec["rows"] = move.path(str(job.rows))
+        if job.cells_base != move.to:
+            spec["rows_base"] = move.path(str(job.cells_base))
     for section, axes in (("zip", job.zip), ("grid", job.axes)):
         if axes:
             spec[section] = {axis.name: _axis(axis, move.value) for axis in axes}
     for section, entries in (("exclude", job.exclude), ("include", job.include)):
         if entries:
             spec[section] = [{name: move.value(name, value) for name, value in entry.items()} for entry in entries]
-    spec["output"] = _output(job.output)
+    spec["output"] = _output(job.output, move)
+    if job.output.safety != "off":
+        spec["safety"] = job.output.safety
     settings = dataclasses.asdict(render)
     spec["render"] = {name: value for name, value in settings.items() if value or value is False}
     return yaml.dump(spec, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Move:
-    """Rewrites paths that start from `base` to start from `to`."""
-
-    base: Path
-    to: Path
-
-    def path(self, given: str) -> str:
-        """A path as seen from the new directory."""
-        whole = os.path.abspath(self.base / given)
-        try:
-            return os.path.relpath(whole, self.to).replace(os.sep, "/")
-        except ValueError:  # another drive
-            return whole
-
-    def value(self, name: str, value: Any) -> Any:
-        """A parameter's value with the paths in it rewritten."""
-        if name in PICTURES:
-            return _texts(value, self._picture)
-        return _texts(value, self._model) if name in MODELS else value
-
-    def _picture(self, text: str) -> str:
-        return text if not text or os.path.isabs(text) else self.path(text)
-
-    def _model(self, text: str) -> str:
-        if not text or "\0" in text or os.path.isabs(text) or _DEMO.match(text):
-            return text
-        try:
-            return self.path(text) if (self.base / text).exists() else text
-        except OSError:  # too long to be a path
-            return text
-
-
-def _texts(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_texts(item, change) for item in value]
-    if isinstance(value, dict):
-        return {key: _texts(item, change) for key, item in value.items()}
-    return value
 
 
 def _axis(axis: Axis, move: Callable[[str, Any], Any]) -> Any:
@@ -98,7 +56,7 @@ def _axis(axis: Axis, move: Callable[[str, Any], Any]) -> Any:
     return [move(axis.name, value) for value in axis.values]
 
 
-def _output(output: Output) -> Mapping[str, Any]:
+def _output(output: Output, move: Move) -> Mapping[str, Any]:
     given: dict[str, Any] = {"dir": ".", "filename": output.filename, "format": output.format}
     if output.quality is not None:
         given["quality"] = output.quality
@@ -106,6 +64,8 @@ def _output(output: Output) -> Mapping[str, Any]:
         given["save"] = list(output.save)
     if output.watermark is not None:
         given["watermark"] = output.watermark
+    if output.c2pa is not None:
+        given["c2pa"] = {name: move.file(path) for name, path in dataclasses.asdict(output.c2pa).items()}
     return given
 
 

@@ -7,11 +7,11 @@ is an array of numbers and Python objects exist only for the rows in hand.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,18 +19,33 @@ from numpy.typing import NDArray
 
 from sdbatch import modes
 from sdbatch.errors import Problem, SpecError, UsageError
-from sdbatch.parameters import PARAMETERS, SEED_MAX, WITH_SIGMAS
-from sdbatch.spec import ids, keys, templates
+from sdbatch.parameters import PARAMETERS
+from sdbatch.spec import checks, ids, keys, templates
 from sdbatch.spec.blocks import TEMPLATED, Block, Literal, main_block, matches
-from sdbatch.spec.columns import Column, combine, merge
+from sdbatch.spec.columns import Column, merge
 from sdbatch.spec.schema import JobSpec
 from sdbatch.types import Row
 
 STAGE = "main"
 ROWS_MAX = 1_000_000_000
 BATCH = 65_536
-Resolve = Callable[[str, str | None], tuple[str, tuple[int, int], str]]
-"""(model, revision) → (content hash, own width and height, kind)."""
+
+
+class Names(Protocol):
+    """What the names in rows stand for."""
+
+    def model(self, name: str, revision: str | None) -> keys.Model:
+        """A model's content hash, own width and height, and kind."""
+        ...
+
+    def content(self, parameter: str, value: Any) -> Any:
+        """A value with content hashes in place of the names in it."""
+        ...
+
+    def picture_size(self, value: Any) -> tuple[int, int]:
+        """Width and height of a picture; (0, 0) where it cannot be read."""
+        ...
+
 
 SCHEMA = pa.schema(
     [
@@ -64,14 +79,14 @@ class Rows:
     Args:
         job: the spec.
         table: the table that `job.rows` names, as read.
-        resolve: gives a model's content hash, size and kind.
+        names: finds models, fine-tunes and pictures.
 
     Raises:
         SpecError: a value is impossible for its row, or there are more than a thousand million rows.
     """
 
-    def __init__(self, job: JobSpec, table: pa.Table | None, resolve: Resolve) -> None:
-        self._job, self._resolve = job, resolve
+    def __init__(self, job: JobSpec, table: pa.Table | None, names: Names) -> None:
+        self._job, self._names = job, names
         main = main_block(job, table)
         # Without axes there is nothing to cross: `include` alone lists all the rows.
         only = bool(job.include) and not main.groups
@@ -158,16 +173,14 @@ class Rows:
             for name, parameter in PARAMETERS.items()
         }
         mode = self._mode(given["mode"].values[0])
-        models = merge([given["model"], given["revision"]], self._resolve)
-        for at, side in ((0, "width"), (1, "height")):
-            own = models.map(lambda model: model[1])
-            given[side] = merge([given[side], own.map(itemgetter(at))], lambda value, size: value or size)
+        models = merge([given["model"], given["revision"]], self._names.model)
+        self._check(mode, given, models)
+        given |= self._sizes(mode, given, models)
         fields = {name: columns[name].map(_text) for name in self.fields if name in columns}
         texts = {**columns, **given}
         for name in TEMPLATED:
             given[name] = self._fill(name, texts)
-        self._check(mode, given, models)
-        identity = keys.picture_ids(mode.USES, given, models, count)
+        identity = keys.picture_ids(mode.USES, given, models, self._names.content, count)
         full = {name: fields.get(name, Column([None])) for name in self.fields}
         rows = keys.line_keys(identity, STAGE, full, count)
         return _Batch(
@@ -185,6 +198,19 @@ class Rows:
             return modes.get(name)
         except UsageError as error:
             raise SpecError([self._problem("mode", str(error))]) from error
+
+    def _sizes(self, mode: modes.Mode, given: Mapping[str, Column], models: Column) -> dict[str, Column]:
+        """Width and height of each row, where a mode has the model or a picture decide."""
+        picture = Column([(0, 0)]) if mode.PICTURE is None else given[mode.PICTURE].map(self._names.picture_size)
+
+        def size(model: keys.Model, picture: tuple[int, int], *values: Any) -> tuple[int, int]:
+            try:
+                return mode.size(dict(zip(mode.SIZED, values, strict=True)), model[1], picture, model[2])
+            except ValueError as error:
+                raise SpecError([self._problem(mode.SIZED[-1], str(error))]) from error
+
+        sizes = merge([models, picture, *(given[name] for name in mode.SIZED)], size)
+        return {"width": sizes.map(itemgetter(0)), "height": sizes.map(itemgetter(1))}
 
     def _fill(self, name: str, columns: Mapping[str, Column]) -> Column:
         """Fill a prompt's fields, once a combination of the values that it names."""
@@ -224,24 +250,10 @@ class Rows:
         return paths
 
     def _check(self, mode: modes.Mode, given: Mapping[str, Column], models: Column) -> None:
-        """What one value cannot show: parameters of other modes, kinds of model, sizes."""
-        name = given["mode"].values[0]
-        for key, column in given.items():
-            odd = [value for value in column.values if value != PARAMETERS[key].default]
-            if odd and key not in mode.USES and key not in ("width", "height", "model", "mode"):
-                raise SpecError([self._problem(key, f"mode {name} has no use for it")])
-            if odd and key in mode.LATER:
-                raise SpecError([self._problem(key, "is not supported yet")])
-        for scheduler, sigmas in combine([given["scheduler"], given["sigmas"]])[0]:
-            if sigmas is not None and scheduler not in WITH_SIGMAS:
-                those = ", ".join(sorted(WITH_SIGMAS))
-                raise SpecError([self._problem("sigmas", f"scheduler {scheduler} takes none; these do: {those}")])
-        for _, _, kind in models.values:
-            if kind not in mode.KINDS:
-                fits = ", ".join(mode.KINDS)
-                raise SpecError([self._problem("model", f"is of kind {kind!r}; mode {name} needs: {fits}")])
-        if any(not 0 <= seed <= SEED_MAX for seed in given["seed"].values):
-            raise SpecError([self._problem("seed", f"is outside 0 to {SEED_MAX}")])
+        kinds = list(dict.fromkeys(model[2] for model in models.values))
+        wrong = next(checks.problems(mode, given, kinds), None)
+        if wrong:
+            raise SpecError([self._problem(*wrong)])
 
     def _problem(self, key: str, message: str) -> Problem:
         path, lines = self._job.path, self._job.lines

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sdbatch.parameters import PARAMETERS
+from sdbatch.sources.names import SOURCED
 from sdbatch.spec import ids
 from sdbatch.spec.columns import Column, merge
 
-SHARED = frozenset({"prompt", "negative_prompt", "seed", "guidance_scale"})
+SHARED = frozenset(
+    {"prompt", "negative_prompt", "seed", "guidance_scale", "image", "mask", "control_image", "depth_image"}
+)
 """What may differ inside a batch: the shape of the computation does not depend on it."""
 
 
@@ -19,13 +22,20 @@ Model = tuple[str, tuple[int, int], str]
 """Content hash, own width and height, kind."""
 
 
-def picture_ids(uses: frozenset[str], given: Mapping[str, Column], models: Column, count: int) -> list[str]:
+Content = Callable[[str, Any], Any]
+"""(parameter, value) → the value with content hashes in place of the names in it."""
+
+
+def picture_ids(
+    uses: frozenset[str], given: Mapping[str, Column], models: Column, content: Content, count: int
+) -> list[str]:
     """The `id` of each row of a batch, by the definition in `ids`.
 
     Args:
         uses: parameters that the rows' mode uses.
         given: every parameter, defaults filled in.
         models: the rows' `Model`.
+        content: asked for the parameters of `sources.names.SOURCED`.
     """
     own = {"width": models.map(lambda model: model[1][0]), "height": models.map(lambda model: model[1][1])}
     lines = []
@@ -34,6 +44,8 @@ def picture_ids(uses: frozenset[str], given: Mapping[str, Column], models: Colum
             lines.append(models.map(lambda model: ids.line("model", model[0])))
         else:
             default = own.get(name, Column([PARAMETERS[name].default]))
+            if name in SOURCED:
+                given = {**given, name: given[name].map(partial(content, name))}
             lines.append(merge([given[name], default], partial(_line, name)))
     return ids.picture_ids(*_folded(lines, count))
 
@@ -52,7 +64,7 @@ def line_keys(identity: Sequence[str], stage: str, fields: Mapping[str, Column],
 
 def batch_keys(uses: frozenset[str], given: Mapping[str, Column], models: Column) -> Column:
     """The batch key: every used parameter but those a batch may mix, and whether guidance is on."""
-    names = sorted(uses - SHARED - {"model", "revision"})
+    names = sorted((uses | {"width", "height"}) - SHARED - {"model", "revision"})
     guided = given["guidance_scale"].map(lambda value: value > 1)
 
     def key(model: Model, on: bool, *values: Any) -> str:

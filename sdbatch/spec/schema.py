@@ -10,7 +10,7 @@ from typing import Any
 from sdbatch.parameters import PARAMETERS, Kind, Parameter
 from sdbatch.types import Output
 
-SECTIONS = ("name", "rows", "grid", "zip", "exclude", "include", "output", "render")
+SECTIONS = ("name", "rows", "rows_base", "grid", "zip", "exclude", "include", "output", "safety", "render")
 LATER_SECTIONS = ("stages", "recipe")
 KEYS = (*SECTIONS, *PARAMETERS)
 """Every top-level key of this version."""
@@ -21,8 +21,10 @@ LATER_FORMS = ("combinatorial",)
 
 TABLES = (".parquet", ".csv", ".jsonl")
 FORMATS = ("png", "webp", "jpeg")
-OUTPUT_KEYS = ("dir", "filename", "format", "quality", "save", "watermark")
-LATER_OUTPUT_KEYS = ("c2pa",)
+OUTPUT_KEYS = ("dir", "filename", "format", "quality", "save", "watermark", "c2pa")
+SIGNING_KEYS = ("cert", "key")
+SAFETY = ("off", "flag", "drop")
+"""What the verdict of a model's own safety checker does: nothing, a note in the manifest, or a failed row."""
 FILE_FIELDS = ("id", "row", "stage", "name")
 """Fields that only output.filename has."""
 TEMPLATES = ("prompt", "negative_prompt")
@@ -57,6 +59,7 @@ class JobSpec:
         axes: crossed axes: the top level's, then grid's, in the order written; the last is fastest.
         zip: axes of one length that advance together.
         rows: absolute path of the table.
+        rows_base: absolute directory that paths in the table's cells start from; None is `base`.
         exclude: a row that agrees with all of an entry is dropped.
         include: whole rows over `values`, added after exclude.
         output: what is written.
@@ -71,11 +74,17 @@ class JobSpec:
     axes: tuple[Axis, ...] = ()
     zip: tuple[Axis, ...] = ()
     rows: Path | None = None
+    rows_base: Path | None = None
     exclude: tuple[Mapping[str, Any], ...] = ()
     include: tuple[Mapping[str, Any], ...] = ()
     output: Output = field(default_factory=Output)
     render: Mapping[str, Any] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def cells_base(self) -> Path:
+        """Where paths in the table's cells start."""
+        return self.rows_base or self.base
 
 
 @dataclass(frozen=True)
@@ -128,11 +137,16 @@ def json_schema() -> dict[str, Any]:
         "properties": {
             "name": {"type": ["string", "null"], "description": "the job's name; by default the file's stem"},
             "rows": {"type": ["string", "null"], "description": "a table: .parquet, .csv or .jsonl"},
+            "rows_base": {
+                "type": ["string", "null"],
+                "description": "the folder that paths in the table's cells start from; by default the spec's own",
+            },
             "grid": {**crossed, "description": "axes, each crossed with every other, the last fastest"},
             "zip": {**crossed, "description": "axes of one length that advance together"},
             "exclude": {"type": ["array", "null"], "items": entry, "description": "drops rows that match an entry"},
             "include": {"type": ["array", "null"], "items": entry, "description": "adds whole rows, after exclude"},
             "output": _output(),
+            "safety": {"enum": [*SAFETY, None], "default": "off", "description": "the model's own safety checker"},
             "render": _render(),
             **{name: _top_level(parameter) for name, parameter in PARAMETERS.items()},
         },
@@ -209,7 +223,14 @@ def _output() -> dict[str, Any]:
         "format": {"enum": list(FORMATS), "default": "png"},
         "quality": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
         "save": {"type": ["array", "null"], "items": {"type": "string"}},
-        "watermark": {"type": ["string", "null"]},
+        "watermark": {"type": ["string", "null"], "description": "a text to hide in each picture"},
+        "c2pa": {
+            "type": ["object", "null"],
+            "description": "certificate chain and private key, PEM files, that sign each picture",
+            "properties": {name: {"type": "string"} for name in SIGNING_KEYS},
+            "required": list(SIGNING_KEYS),
+            "additionalProperties": False,
+        },
     }
     return {"type": ["object", "null"], "properties": keys, "additionalProperties": False}
 

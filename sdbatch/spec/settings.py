@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sdbatch.spec import templates
 from sdbatch.spec.problems import Problems, near, show, unknown
-from sdbatch.spec.schema import FORMATS, LATER_OUTPUT_KEYS, OUTPUT_KEYS, RENDER, SWITCH, Setting
-from sdbatch.types import Output
+from sdbatch.spec.schema import FORMATS, OUTPUT_KEYS, RENDER, SAFETY, SIGNING_KEYS, SWITCH, Setting
+from sdbatch.types import Output, Signing
 
 Sections = Mapping[str, Any]
 
@@ -28,17 +28,22 @@ def _section(data: Sections, section: str, allowed: tuple[str, ...], problems: P
     for name, value in mapping(data, section).items():
         if name in allowed:
             found[name] = value
-        elif section == "output" and name in LATER_OUTPUT_KEYS:
-            problems.add((section, name), "is not supported yet")
         else:
             problems.add((section, name), unknown(name, allowed))
     return found
 
 
 def output(data: Sections, problems: Problems) -> Output:
-    """Read `output:`."""
+    """Read `output:`, and `safety:`."""
     found = _section(data, "output", OUTPUT_KEYS, problems)
-    checks = {"dir": _text, "filename": _filename, "format": _format, "quality": _quality, "save": _texts}
+    checks = {
+        "dir": _text,
+        "filename": _filename,
+        "format": _format,
+        "quality": _quality,
+        "save": _texts,
+        "c2pa": _signing,
+    }
     given: dict[str, Any] = {}
     for name, value in found.items():
         if value is None:
@@ -47,10 +52,34 @@ def output(data: Sections, problems: Problems) -> Output:
         if wrong:
             problems.add(("output", name), wrong)
         else:
-            given[name] = tuple(value) if name == "save" else value
+            given[name] = _MADE.get(name, _as_it_is)(value)
     if given.get("quality") is not None and given.get("format", "png") == "png":
         problems.add(("output", "quality"), "format png is lossless and has no quality; it is for jpeg and webp")
-    return Output(**given)
+    return Output(**given, safety=_safety(data, problems))
+
+
+def _safety(data: Sections, problems: Problems) -> str:
+    """Read `safety:`, which stands beside `output:`."""
+    value = data.get("safety")
+    if value is None or value in SAFETY:
+        return str(value or "off")
+    problems.add(("safety",), f"{show(value)} is not one of {', '.join(SAFETY)}{near(str(value), SAFETY)}")
+    return "off"
+
+
+def _signing(value: Any) -> str | None:
+    known = isinstance(value, dict) and set(value) == set(SIGNING_KEYS)
+    if known and not any(_text(path) for path in value.values()):
+        return None
+    return f"{show(value)} is not a mapping of {' and '.join(SIGNING_KEYS)} to the paths of two PEM files"
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_MADE: dict[str, Callable[[Any], Any]] = {"save": tuple, "c2pa": lambda value: Signing(**value)}
+"""Keys of `output:` whose values are not kept as YAML has them."""
 
 
 def _text(value: Any) -> str | None:

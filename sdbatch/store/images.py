@@ -81,6 +81,18 @@ def encode(pixels: NDArray[np.uint8], format: str, quality: int | None, texts: T
     return _encode_webp(image, quality, texts) if format == "webp" else _encode_jpeg(image, quality, texts)
 
 
+def beside(path: str, name: str) -> str:
+    """Where what `output.save` names goes: `a/b.webp`, `depth` → `a/b.depth.png`."""
+    return f"{path.rpartition('.')[0]}.{name}.png"
+
+
+def plain_png(pixels: NDArray[Any]) -> bytes:
+    """A PNG with no texts, of (h, w) uint8 or uint16, or (h, w, 3) uint8."""
+    sink = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(sink, "png", compress_level=1)
+    return sink.getvalue()
+
+
 def read_texts(data: bytes) -> Texts | None:
     """The texts in a PNG, WebP or JPEG file, from sdbatch or from any tool with AUTOMATIC1111's convention.
 

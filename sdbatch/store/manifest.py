@@ -18,12 +18,15 @@ from sdbatch.store.base import Store
 from sdbatch.types import Failure, Record, Row
 
 SCHEMA_VERSION = 1
+"""Of what columns mean; a new column leaves it, and is null in older lines."""
 FOLDER, FAILURES = "manifest", "failures"
 _TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "json": pa.string()}
 _HEAD = [(name, pa.string()) for name in ("row", "id", "stage", "path")]
 _TAIL = [
     *((name, pa.string()) for name in ("parent_id", "model_hash", "image_sha256", "mask_sha256", "file_sha256")),
-    *((name, pa.string()) for name in ("pixel_sha256", "fingerprint", "device", "dtype")),
+    *((name, pa.string()) for name in ("pixel_sha256", "watermark")),
+    ("watermark_bits", pa.float64()),
+    *((name, pa.string()) for name in ("safety", "fingerprint", "device", "dtype")),
     ("batch_size", pa.int64()),
     ("threads", pa.int64()),
     ("versions", pa.string()),

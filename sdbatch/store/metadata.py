@@ -17,6 +17,8 @@ SAMPLER_NAMES = {
     "dpmpp_2m": "DPM++ 2M",
     "dpmpp_2m_sde": "DPM++ 2M SDE",
     "dpmpp_2s": "DPM++ 2S",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_sde": "DPM++ SDE",
     "euler": "Euler",
     "euler_a": "Euler a",
     "heun": "Heun",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,37 @@ def test_an_older_output_is_seen_behind_a_newer_one(run_job: Runner, tmp_path: P
     run_job({**JOB, "grid": {"seed": [3]}, "output": {"format": "webp"}}, run)
     with pytest.raises(RefusedError, match="2 rows are written the old way"):
         run_job({**JOB, "output": {"format": "webp"}}, run)
+
+
+def test_another_watermark_is_refused_for_rows_that_are_done(run_job: Runner, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    large = {**JOB, "width": 256, "height": 256, "grid": {"seed": [1]}}
+    run_job(large, run)
+    # As a run of the first version would have recorded what it wrote by.
+    journal = run / "runs.jsonl"
+    journal.write_text(re.sub(r', "watermark": null.*?}', "}", journal.read_text(), count=1))
+    (before,) = lines(run).to_dict("records")
+    assert [run["output"].keys() for run in RunDirectory(run).runs()] == [{"filename", "format", "quality"}]
+    assert pd.isna(before["watermark"])
+    assert run_job(large, run).made == 0
+    other = {**large, "output": {"watermark": "mine"}}
+    with pytest.raises(RefusedError, match=r"output\.watermark was None, now 'mine', and 1 rows .* --rewrite"):
+        run_job(other, run)
+    assert run_job(other, run, rewrite=True).made == 1
+    (after,) = lines(run).to_dict("records")
+    assert (after["watermark"], after["watermark_bits"]) == ("mine", 1.0)
+    alike = ("id", "row", "fingerprint", "path")
+    assert [after[name] for name in alike] == [before[name] for name in alike]
+    assert after["pixel_sha256"] != before["pixel_sha256"]
+
+
+def test_a_picture_with_another_watermark_cannot_stand_for_a_row(run_job: Runner, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    size = {"width": 256, "height": 256}
+    run_job({**labelled(run, "one"), **size}, run)
+    report = run_job({**labelled(run, "two"), **size, "output": {"watermark": "mine"}}, run)
+    assert (report.made, report.retired) == (2, 2)
+    assert set(lines(run).query("field_label == 'two'").watermark) == {"mine"}
 
 
 def test_the_latest_failure_decides_what_is_tried_again(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sdbatch.errors import RowError
-from sdbatch.parameters import PARAMETERS, SCHEDULERS, WITH_SIGMAS
+from sdbatch.parameters import PARAMETERS, SCHEDULERS, STEPS_MAX, WITH_SIGMAS, steps_problem
 from sdbatch.render import schedulers
 from sdbatch.sources.models import EMBEDDED
 
@@ -19,7 +19,21 @@ SIGMAS = PARAMETERS["sigmas"].choices
 SIGMAS_OF = {
     **dict.fromkeys(SCHEDULERS, ()),
     **dict.fromkeys(
-        ("deis", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s", "euler", "heun", "lms", "unipc"), SIGMAS
+        (
+            "deis",
+            "dpm2",
+            "dpm2_a",
+            "dpmpp_2m",
+            "dpmpp_2m_sde",
+            "dpmpp_2s",
+            "dpmpp_3m_sde",
+            "dpmpp_sde",
+            "euler",
+            "heun",
+            "lms",
+            "unipc",
+        ),
+        SIGMAS,
     ),
 }
 """The sigmas that each sampler of diffusers has."""
@@ -82,7 +96,13 @@ def test_sigmas(name: str, sigmas: str, config: dict[str, Any]) -> None:
 
 
 def test_the_models_own_solver_does_not_leak_into_another(config: dict[str, Any]) -> None:
-    own = {**config, "use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++", "solver_type": "heun"}
+    own = {
+        **config,
+        "use_karras_sigmas": True,
+        "algorithm_type": "sde-dpmsolver++",
+        "solver_type": "heun",
+        "solver_order": 3,
+    }
     for name in ("euler", "dpmpp_2m", "deis", "unipc"):
         given, plain = schedulers.make(name, None, own).config, schedulers.make(name, None, config).config
         assert {key: value for key, value in given.items() if key[0] != "_"} == {
@@ -109,3 +129,16 @@ def test_every_sampler_gives_another_picture_than_the_next(config: dict[str, Any
 
 def test_the_spec_knows_which_samplers_have_sigmas() -> None:
     assert {name for name, known in SIGMAS_OF.items() if known} == WITH_SIGMAS
+
+
+def test_the_most_steps_that_a_sampler_takes(config: dict[str, Any]) -> None:
+    assert steps_problem("ddim", 1000) is None and steps_problem("lcm", 50) is None
+    assert steps_problem("lcm", 51) == "51 is too many for scheduler lcm; at most 50"
+    for name in SCHEDULERS:
+        scheduler = schedulers.make(name, None, config)
+        scheduler.set_timesteps(50)
+        if name in STEPS_MAX:
+            with pytest.raises(ValueError, match="smaller than"):
+                scheduler.set_timesteps(STEPS_MAX[name] + 1)
+        else:
+            scheduler.set_timesteps(999)

@@ -88,6 +88,24 @@ def test_a_hub_blob_is_known_by_its_name(tmp_path: Path) -> None:
     assert HashCache(tmp_path / "cache").sha256(link) == "ab" * 32
 
 
+def test_a_file_elsewhere_is_not_known_by_its_name(tmp_path: Path) -> None:
+    """A user's own file may be named by any hash: that of its pixels, say."""
+    path = tmp_path / ("ab" * 32)
+    path.write_bytes(b"one")
+    assert HashCache(tmp_path / "cache").sha256(path) == sha256(b"one")
+
+
+def test_two_that_learn_at_once_lose_nothing(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"1")
+    first, second = HashCache(tmp_path / "cache"), HashCache(tmp_path / "cache")
+    first.sha256(file)
+    second.sha256(other)
+    first.save()
+    second.save()
+    assert set(json.loads((tmp_path / "cache" / "hashes.json").read_text())) == {str(file), str(other)}
+
+
 @pytest.mark.parametrize("broken", ["", "{", "[]", "3", "\x00", '{"PATH": 3}', '{"PATH": [1, 2]}', '{"PATH": null}'])
 def test_a_broken_cache_is_ignored_and_made_anew(broken: str, file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cache"

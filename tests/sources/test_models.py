@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,15 @@ def test_a_folder_below_the_spec(tmp_path: Path) -> None:
     lay_out(tmp_path / "models" / "mine")
     found = source(tmp_path).resolve("models/mine")
     assert (found.name, found.path, found.revision) == ("models/mine", tmp_path / "models" / "mine", None)
-    assert (found.kind, found.size, found.modes) == ("sd", (64, 64), ("txt2img",))
+    assert (found.kind, found.size, found.layout) == ("sd", (64, 64), "diffusers")
+    assert found.parts == {part: found.path / part for part in ("scheduler", "unet", "vae")}
     assert len(found.hash) == 64
 
 
 def test_the_embedded_model() -> None:
     assert "demo" in embedded()
     found = ModelSource(Path("/nowhere")).resolve("demo")
-    assert (found.path, found.kind, found.size, found.modes) == (EMBEDDED / "demo", "sd", (64, 64), ("txt2img",))
+    assert (found.path, found.kind, found.size) == (EMBEDDED / "demo", "sd", (64, 64))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,6 @@ def test_kinds(class_name: str, channels: int, kind: str, tmp_path: Path) -> Non
     lay_out(tmp_path / "model", channels=channels, _class_name=class_name)
     found = source(tmp_path).resolve("model")
     assert found.kind == kind
-    assert found.modes == (("txt2img",) if kind == "sd" else ())
 
 
 def add(name: str, data: bytes) -> Callable[[Path], object]:
@@ -142,7 +143,7 @@ def test_a_model_is_looked_up_once(tmp_path: Path) -> None:
         ("demo-none", r"no such embedded model; there are: .*demo"),
         ("weights.ckpt", r"pickles, which can run code"),
         ("a/b.bin", r"pickles, which can run code"),
-        ("single.safetensors", "single-file checkpoints are not read yet"),
+        ("single.safetensors", "single.safetensors is no safetensors file"),
         ("none.safetensors", "no such file"),
         ("none", r"no such folder \(.*/none\), and not a Hugging Face id \(owner/name\) or one of .*demo"),
         ("./no/ne", "no such folder"),
@@ -206,3 +207,86 @@ def test_a_hub_model_that_is_not_there_is_said(name: str, revision: str | None, 
 def test_a_folder_comes_before_a_hub_model_of_that_name(hub: Path, tmp_path: Path) -> None:
     lay_out(tmp_path / "owner" / "tiny")
     assert source(tmp_path).resolve("owner/tiny").revision is None
+
+
+@pytest.fixture
+def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Embedded models of which `demo-two` shares demo's VAE and scheduler, and `demo-control` is a lone part."""
+    home = tmp_path / "weights"
+    monkeypatch.setattr("sdbatch.sources.models.EMBEDDED", home)
+    lay_out(home / "demo")
+    lay_out(home / "demo-two", weights=b"other", channels=9)
+    for part in ("vae", "scheduler"):
+        shutil.rmtree(home / "demo-two" / part)
+    (home / "demo-two" / "shared.json").write_text('{"vae": "demo", "scheduler": "demo"}', encoding="utf-8")
+    lone(home / "demo-control", "ControlNetModel")
+    return home
+
+
+def lone(folder: Path, class_name: str) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"_class_name": class_name}), encoding="utf-8")
+    (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_an_embedded_model_shares_parts(family: Path, tmp_path: Path) -> None:
+    assert embedded() == ["demo", "demo-control", "demo-two"]
+    found = source(tmp_path).resolve("demo-two")
+    assert (found.kind, found.size) == ("sd-inpaint", (64, 64))
+    assert found.parts == {
+        "scheduler": family / "demo" / "scheduler",
+        "unet": family / "demo-two" / "unet",
+        "vae": family / "demo" / "vae",
+    }
+    whole = shutil.copytree(family / "demo-two", tmp_path / "whole")
+    for part in ("vae", "scheduler"):
+        shutil.copytree(family / "demo" / part, whole / part)
+    (whole / "shared.json").unlink()
+    assert digest(tmp_path, "whole") == found.hash, "where the files lie is not what they are"
+    (family / "demo" / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"another")
+    assert digest(tmp_path, "demo-two") != found.hash
+
+
+def test_only_embedded_models_share_parts(family: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(family / "demo-two", tmp_path / "demo-three")
+    shutil.copytree(family / "demo", tmp_path / "demo")
+    with pytest.raises(ModelError, match=r"demo-three.(vae|scheduler) is missing; model_index\.json names it"):
+        source(tmp_path).resolve("./demo-three")
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize(("class_name", "kind"), [("ControlNetModel", "controlnet"), ("AutoencoderKL", "vae")])
+def test_a_lone_part(class_name: str, kind: str, tmp_path: Path) -> None:
+    folder = lone(tmp_path / "part", class_name)
+    found = source(tmp_path).resolve("part")
+    assert (found.kind, found.size, found.layout, found.parts) == (kind, (0, 0), "part", {kind: folder})
+    (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"others")
+    assert digest(tmp_path, "part") != found.hash
+
+
+def test_another_lone_part_is_refused(tmp_path: Path) -> None:
+    lone(tmp_path / "part", "UNet2DConditionModel")
+    with pytest.raises(ModelError, match=r"holds a lone UNet2DConditionModel; .* a ControlNetModel or AutoencoderKL"):
+        source(tmp_path).resolve("part")
+
+
+@pytest.mark.parametrize(
+    ("index", "kind"),
+    [
+        ({"_class_name": "StableDiffusionXLImg2ImgPipeline", "text_encoder": [None, None]}, "sdxl-refiner"),
+        ({"_class_name": "StableDiffusionLatentUpscalePipeline"}, "sd-latent-upscale"),
+    ],
+)
+def test_kinds_by_more_than_channels(index: dict[str, Any], kind: str, tmp_path: Path) -> None:
+    lay_out(tmp_path / "model", **index)
+    assert source(tmp_path).resolve("model").kind == kind
+
+
+def test_where_there_is_only_fp16_it_is_what_counts(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path / "model")
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    half = weights.rename(weights.with_suffix(".fp16.safetensors"))
+    before = digest(tmp_path)
+    half.write_bytes(b"others")
+    assert digest(tmp_path) != before

@@ -51,6 +51,7 @@ render:
   dtype: float8
   batch_size: 0
   compile: maybe
+safety: flagg
 """
 
 
@@ -79,7 +80,8 @@ def test_every_mistake_is_told_with_its_line(write: Write) -> None:
         "zip.strength": (22, "strength has 1 values and steps has 2"),
         "output.format": (23, "jpeg"),
         "output.quality": (23, "1 to 100"),
-        "output.c2pa": (23, "not supported yet"),
+        "output.c2pa": (23, "not a mapping of cert and key to the paths of two PEM files"),
+        "safety": (28, "did you mean 'flag'"),
         "output.filname": (23, "did you mean 'filename'"),
         "render.dtype": (25, "float32"),
         "render.batch_size": (26, "1 to 1024"),

@@ -14,7 +14,7 @@ from sdbatch import modes
 from sdbatch.errors import StoreError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.store.base import LocalStore
-from sdbatch.store.manifest import Manifest, record, schema
+from sdbatch.store.manifest import Manifest, _bytes, record, schema
 from sdbatch.types import Failure, Record, Row
 
 USES = modes.get("txt2img").USES
@@ -172,3 +172,18 @@ def test_temporary_files_are_not_parts(store: LocalStore) -> None:
     (store.root / "manifest" / ".part-abc").write_bytes(b"torn")
     assert len(Manifest(store, "").done()) == 1
     assert len(pd.read_parquet(store.root / "manifest")) == 1
+
+
+def test_parts_from_before_a_column_are_read_and_brought_up(store: LocalStore) -> None:
+    """Runs of the first version had no watermark and no safety checker."""
+    write(store, "old", [line(1)])
+    (path,) = store.list("manifest")
+    young = ["watermark", "watermark_bits", "safety"]
+    store.replace(path, _bytes(pq.read_table(store.root / path).drop_columns(young)))
+    assert not set(young) & set(pq.read_schema(store.root / path).names)
+    assert Manifest(store, "new").read(["id", *young]).to_pylist() == [
+        {"id": line(1)["id"], "watermark": None, "watermark_bits": None, "safety": None}
+    ]
+    write(store, "new", [{**line(2), "watermark": "x", "watermark_bits": 0.5, "safety": "safe"}])
+    assert len({str(found) for found in schemas(store)}) == 1
+    assert sorted(pd.read_parquet(store.root / "manifest").watermark.dropna()) == ["x"]

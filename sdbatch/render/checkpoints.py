@@ -1,0 +1,125 @@
+"""A model as found → its components on the CPU: safetensors only, local files only, never a model's own code."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from sdbatch.errors import ModelError
+from sdbatch.render import original
+from sdbatch.sources import layouts, single_file
+from sdbatch.sources.models import Model
+
+# What reading a broken file or a folder of another make ends in, in these libraries.
+_BROKEN = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
+_PROCESSORS = {
+    "CLIPFeatureExtractor": "CLIPImageProcessorPil",
+    "CLIPImageProcessor": "CLIPImageProcessorPil",
+    "DPTFeatureExtractor": "DPTImageProcessorPil",
+    "DPTImageProcessor": "DPTImageProcessorPil",
+}
+
+
+def components(model: Model, dtype: torch.dtype) -> dict[str, Any]:
+    """Component name → the loaded component, of all but the safety checker, on the CPU.
+
+    Those of a pipeline's folder are what its `from_pretrained` would load, bit for bit. A lone part
+    gives one, under its kind: `controlnet` or `vae`.
+
+    Args:
+        dtype: of the weights.
+
+    Raises:
+        ModelError: a part is missing, broken, only there as a pickle, or of a class that is not loaded.
+    """
+    if model.layout == "single-file":
+        return _single_file(model, dtype)
+    if model.layout == "part":
+        class_name = str(layouts.config(model.name, model.path / "config.json")["_class_name"])
+        return {model.kind: _part(model, model.kind, ("diffusers", class_name), dtype)}
+    found = layouts.classes(model.name, model.path)
+    return {
+        part: _part(model, part, found[part], dtype) for part in found if part in model.parts and part != layouts.SAFETY
+    }
+
+
+def _single_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
+    found = single_file.read(model.name, model.path)
+    state = load_file(str(model.path))
+    if found.kind == "vae":
+        return {"vae": original.weights(model.name, "vae", diffusers.AutoencoderKL, state, found, dtype)}
+    made = {}
+    for part, what in layouts.classes(model.name, found.config).items():
+        if part in (layouts.SAFETY, "feature_extractor"):
+            continue
+        kind = _class(model, part, *what)
+        try:
+            made[part] = original.component(model.name, part, kind, state, found, dtype)
+        except _BROKEN as error:
+            raise ModelError(f"model {model.name!r}: {part} cannot be loaded as {what[1]}: {_first(error)}") from error
+    return made
+
+
+def _part(model: Model, part: str, what: tuple[str, str], dtype: torch.dtype) -> Any:
+    """One component by the class that the index names.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    kind, folder = _class(model, part, *what), model.parts[part]
+    options: dict[str, Any] = {"local_files_only": True}
+    if issubclass(kind, torch.nn.Module):
+        _refuse_pickles(model, part, folder)
+        precision = "torch_dtype" if what[0] == "diffusers" else "dtype"
+        options |= {"use_safetensors": True, "variant": layouts.variant(folder), precision: dtype}
+    try:
+        return kind.from_pretrained(str(folder), **options)
+    except _BROKEN as error:
+        raise ModelError(f"model {model.name!r}: {part} cannot be loaded as {what[1]}: {_first(error)}") from error
+
+
+def _class(model: Model, part: str, library: str, class_name: str) -> Any:
+    """The class, if it is one that models are made of."""
+    package = {"diffusers": diffusers, "transformers": transformers}[library]
+    if library == "transformers":
+        class_name = _PROCESSORS.get(class_name, class_name)  # the others need torchvision
+    found = getattr(package, class_name, None)
+    if not isinstance(found, type) or not issubclass(found, _makers()):
+        raise ModelError(f"model {model.name!r}: {part} is of {library}.{class_name}, which is no part of a model here")
+    return found
+
+
+@functools.cache
+def _makers() -> tuple[type, ...]:
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    return (
+        diffusers.ModelMixin,
+        diffusers.SchedulerMixin,
+        transformers.PreTrainedModel,
+        transformers.PreTrainedTokenizerBase,
+        ImageProcessingMixin,
+    )
+
+
+def _refuse_pickles(model: Model, part: str, folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(file.name for file in folder.glob("*") if file.suffix in layouts.PICKLES)
+    if pickles:
+        raise ModelError(
+            f"model {model.name!r}: {part} is there only as {pickles[0]}, a pickle, which can run code; "
+            f"sdbatch models convert {model.path} makes safetensors of it"
+        )
+
+
+def _first(error: Exception) -> str:
+    """The first line of what a library said, which may go on for pages."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,82 @@
+"""inpaint: the masked part repainted, and pasted back into the picture it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdbatch.errors import InputError
+from sdbatch.render.batch import Batch, Context, Picture
+from sdbatch.render.inpainting import Masked, repaint
+from sdbatch.render.pasting import paste
+from sdbatch.sources import pictures
+from sdbatch.types import Row
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A row's picture and mask, whole and as the model sees them.
+
+    Attributes:
+        whole: what is pasted into, (height, width, 3).
+        mask: (height, width) of `whole`.
+        box: left, top, right, bottom of the part that the model sees; None is all of it.
+    """
+
+    whole: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    masked: Masked
+    box: tuple[int, int, int, int] | None
+
+
+def prepare(row: Row, context: Context) -> Prepared:
+    """Picture and mask at the row's size, or the crop around the mask at that size."""
+    params = row.params
+    name, width, height = params["image"], params["width"], params["height"]
+    whole, mask = context.inputs.original(name), context.inputs.mask(params["mask"], name)
+    key: tuple[Any, ...] = (context.inputs.content(name), width, height, params["fit"], "latents")
+    if params["padding_mask_crop"] is None:
+        whole = context.picture(name)
+        grey = pictures.fit(mask.astype(np.uint8) * 255, width, height, params["fit"], "nearest")
+        mask = np.asarray(grey >= 128)
+        if not mask.any():
+            raise InputError(f"{name}: at {width} x {height} nothing of the mask is left")
+        return Prepared(whole, mask, Masked(whole, mask, key), None)
+    box = _box(mask, width, height, params["padding_mask_crop"])
+    left, top, right, bottom = box
+    part = pictures.fit(whole[top:bottom, left:right], width, height, "resize")
+    seen = pictures.fit(mask[top:bottom, left:right].astype(np.uint8) * 255, width, height, "resize", "nearest")
+    return Prepared(whole, mask, Masked(part, np.asarray(seen >= 128), (*key, box)), box)
+
+
+def draw(batch: Batch, prepared: Sequence[Prepared]) -> list[Picture]:
+    """Repaint, and paste back."""
+    feather = batch.context.params["mask_feather"]
+    made = repaint(batch, [one.masked for one in prepared])
+    return [
+        Picture(_pasted(one, new, feather), {"mask": one.mask * np.uint8(255)})
+        for one, new in zip(prepared, made, strict=True)
+    ]
+
+
+def _pasted(one: Prepared, new: NDArray[np.uint8], feather: int) -> NDArray[np.uint8]:
+    if one.box is not None:
+        left, top, right, bottom = one.box
+        cover = one.whole.copy()
+        cover[top:bottom, left:right] = pictures.fit(new, right - left, bottom - top, "resize")
+        new = cover
+    return paste(one.whole, new, one.mask, feather)
+
+
+def _box(mask: NDArray[np.bool_], width: int, height: int, padding: int) -> tuple[int, int, int, int]:
+    """The mask's box, `padding` pixels wider, in the proportion of width to height where the picture allows."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    grey = Image.fromarray(mask.astype(np.uint8) * 255)
+    left, top, right, bottom = VaeImageProcessor.get_crop_region(grey, width, height, padding)
+    return int(left), int(top), int(right), int(bottom)

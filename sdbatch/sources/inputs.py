@@ -1,0 +1,92 @@
+"""Names of input pictures → files on this machine, hashed and measured by their headers alone."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdbatch.errors import InputError
+from sdbatch.sources import files
+from sdbatch.sources.hashes import HashCache
+
+MISSING = "missing:"
+"""Begins the hash of an input that cannot be read, before its name: its row has an id all the same."""
+_SAVE_FIRST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input picture, mask or depth map as found.
+
+    Attributes:
+        name: as the spec names it.
+        path: where it is; not necessarily there.
+        sha256: of its bytes; `missing:NAME` where they cannot be read.
+        width, height: pixels, upright; 0 where its header cannot be read.
+        problem: one sentence, where something is wrong already; what only decoding shows is not looked for.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    width: int
+    height: int
+    problem: str | None = None
+
+
+class InputSource:
+    """Finds inputs; each name is looked up once. May be used by several threads.
+
+    Args:
+        base: relative paths start here.
+    """
+
+    def __init__(self, base: Path, cache: HashCache | None = None) -> None:
+        self._base, self._cache = base, cache or HashCache()
+        self._found: dict[str, Input] = {}
+        self._lock = threading.Lock()
+        self._save_at = _SAVE_FIRST
+
+    def path(self, name: str) -> Path:
+        """Where an input of this name would be."""
+        return files.at(self._base, name)
+
+    def find(self, name: str) -> Input:
+        """Find an input, hash it and measure it; what is wrong with it is said, not raised."""
+        with self._lock:
+            if name not in self._found:
+                self._found[name] = self._describe(name)
+                if len(self._found) >= self._save_at:  # seldom: each time writes the whole cache
+                    self._save_at *= 2
+                    self._cache.save()
+            return self._found[name]
+
+    def found(self) -> list[Input]:
+        """The inputs looked up so far."""
+        with self._lock:
+            return list(self._found.values())
+
+    def save(self) -> None:
+        """Keep the hashes for the next run."""
+        with self._lock:
+            self._cache.save()
+
+    def _describe(self, name: str) -> Input:
+        path = self.path(name)
+        try:
+            with files.opened(path):
+                pass
+            digest = self._cache.sha256(path)
+        except InputError as error:
+            return Input(name, path, MISSING + name, 0, 0, str(error))
+        except OSError as error:
+            said = f"{files.show(path)}: cannot be read: {error.strerror or error}"
+            return Input(name, path, MISSING + name, 0, 0, said)
+        from sdbatch.sources import depths  # Pillow and numpy, only where there are inputs
+
+        try:
+            width, height = depths.size(path)
+        except InputError as error:
+            return Input(name, path, digest, 0, 0, str(error))
+        return Input(name, path, digest, width, height)

@@ -1,0 +1,175 @@
+"""Diffusers folders: what a model is, where its parts lie, and which of its files decide pixels."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbatch.errors import ModelError
+
+INDEX = "model_index.json"
+LIBRARIES = ("diffusers", "transformers")
+SAFETY = "safety_checker"
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+_LONE = {"ControlNetModel": "controlnet", "AutoencoderKL": "vae"}
+_CHANNELS = {4: "sd", 5: "sd-depth", 7: "sd-upscale", 9: "sd-inpaint"}
+_VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema|ema)[.-]")
+_TEXTS = (".json", ".txt", ".model")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a folder holds.
+
+    Attributes:
+        kind: such as `sd`, `sdxl-inpaint`, `controlnet`.
+        parts: the folder of each component; one, named by its kind, for a lone part.
+        lone: the folder is one part, not a pipeline.
+        size: width and height in pixels that the model was made for; (0, 0) for a lone part.
+        files: name within the model → the file, of all files that decide pixels.
+    """
+
+    kind: str
+    parts: Mapping[str, Path]
+    lone: bool
+    size: tuple[int, int]
+    files: Mapping[str, Path]
+
+
+def read(name: str, path: Path, *, embedded: bool = False) -> Layout:
+    """Read a folder's configurations; no weights.
+
+    Args:
+        name: of the model, for errors.
+        embedded: parts may lie in a sibling folder that `shared.json` names.
+
+    Raises:
+        ModelError: it is no folder of a model, or names classes of other libraries.
+    """
+    if not (path / INDEX).exists() and (path / "config.json").exists():
+        return _lone(name, path)
+    index = config(name, path / INDEX)
+    parts = _parts(name, path, index, _shared(name, path) if embedded else {})
+    files = {INDEX: path / INDEX}
+    for part, folder in sorted(parts.items()):
+        if part == SAFETY or (part == "feature_extractor" and "depth_estimator" not in parts):
+            continue  # it sees finished pictures only
+        files |= {f"{part}/{file.name}": file for file in _part_files(name, folder)}
+    kind, size = _pipeline(name, index, parts)
+    return Layout(kind, parts, False, size, files)
+
+
+def classes(name: str, path: Path) -> dict[str, tuple[str, str]]:
+    """Component → (library, class) of a pipeline's folder, without those that it leaves empty.
+
+    Raises:
+        ModelError: the index cannot be read, or names something that is not of diffusers or transformers.
+    """
+    return _classes(name, config(name, path / INDEX))
+
+
+def variant(folder: Path) -> str | None:
+    """Which files of a part to read: None for its plain safetensors, `fp16` or `bf16` where it has only those."""
+    names = [file.name for file in folder.glob("*.safetensors")]
+    if any(not _VARIANT.search(name) for name in names):
+        return None
+    return next((kind for kind in ("fp16", "bf16") if any(f".{kind}" in name for name in names)), None)
+
+
+def config(name: str, path: Path) -> dict[str, Any]:
+    """A configuration: one JSON object.
+
+    Raises:
+        ModelError: it is missing or broken.
+    """
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"model {name!r}: {path} is missing; a diffusers folder has it") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {name!r}: {path} cannot be read: {error}") from error
+    if not isinstance(loaded, dict):
+        raise ModelError(f"model {name!r}: {path} is not a JSON object")
+    return loaded
+
+
+def pipeline_kind(class_name: str, channels: int, *, refiner: bool = False) -> str:
+    """The kind of a pipeline, by its class and its UNet's input channels."""
+    if class_name == "StableDiffusionLatentUpscalePipeline":
+        return "sd-latent-upscale"
+    if class_name.startswith("StableDiffusionXL"):
+        if refiner:
+            return "sdxl-refiner"
+        return {4: "sdxl", 9: "sdxl-inpaint"}.get(channels, f"sdxl-{channels}-channels")
+    if not class_name.startswith("StableDiffusion"):
+        return class_name or "unknown"
+    return _CHANNELS.get(channels, f"sd-{channels}-channels")
+
+
+def _lone(name: str, path: Path) -> Layout:
+    class_name = str(config(name, path / "config.json").get("_class_name", ""))
+    if class_name not in _LONE:
+        said = f"a lone {class_name}" if class_name else "no class in its config.json"
+        fits = " or ".join(_LONE)
+        raise ModelError(f"model {name!r}: {path} holds {said}; a model has a {INDEX}, a lone part is a {fits}")
+    kind = _LONE[class_name]
+    return Layout(kind, {kind: path}, True, (0, 0), {file.name: file for file in _part_files(name, path)})
+
+
+def _pipeline(name: str, index: Mapping[str, Any], parts: Mapping[str, Path]) -> tuple[str, tuple[int, int]]:
+    """Kind and size."""
+    class_name = str(index.get("_class_name", ""))
+    if not class_name.startswith("StableDiffusion"):
+        return class_name or "unknown", (0, 0)
+    unet, vae = (config(name, parts[part] / "config.json") if part in parts else {} for part in ("unet", "vae"))
+    factor = 2 ** (len(vae.get("block_out_channels", [0] * 4)) - 1)
+    side = int(unet.get("sample_size") or 64) * factor
+    refiner = "text_encoder" in index and "text_encoder" not in parts
+    kind = pipeline_kind(class_name, int(unet.get("in_channels", 4)), refiner=refiner)
+    return kind, (side, side)
+
+
+def _classes(name: str, index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    found = {}
+    for part, value in index.items():
+        if not isinstance(value, list) or len(value) != 2 or value[0] is None:
+            continue
+        library, class_name = map(str, value)
+        if library not in LIBRARIES and part != SAFETY:
+            raise ModelError(
+                f"model {name!r}: {INDEX} asks for {part} of {library}.{class_name}; "
+                f"only classes of {' and '.join(LIBRARIES)} are loaded, never a model's own code"
+            )
+        found[part] = (library, class_name)
+    return found
+
+
+def _parts(name: str, path: Path, index: Mapping[str, Any], shared: Mapping[str, str]) -> dict[str, Path]:
+    found = {}
+    for part in _classes(name, index):
+        folder = path.parent / shared[part] / part if part in shared else path / part
+        if folder.is_dir():
+            found[part] = folder
+        elif part != SAFETY:
+            raise ModelError(f"model {name!r}: {folder} is missing; {INDEX} names it")
+    return found
+
+
+def _shared(name: str, path: Path) -> dict[str, str]:
+    if not (path / "shared.json").exists():
+        return {}
+    return {part: str(folder) for part, folder in config(name, path / "shared.json").items()}
+
+
+def _part_files(name: str, folder: Path) -> Iterator[Path]:
+    """A part's configuration and weights; of the weights one variant."""
+    files = sorted(file for file in folder.glob("*") if file.suffix in (*_TEXTS, ".safetensors"))
+    chosen = variant(folder)
+    for file in files:
+        marked = _VARIANT.search(file.name)
+        if marked is None or (chosen is not None and marked[1] == chosen):
+            yield file

@@ -1,0 +1,73 @@
+"""Everything that a row names outside the spec: models, fine-tunes and pictures, found once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdbatch.sources import masks
+from sdbatch.sources.hashes import HashCache
+from sdbatch.sources.inputs import InputSource
+from sdbatch.sources.models import Model, ModelSource
+
+PICTURES = ("image", "control_image", "depth_image")
+"""Parameters that name pictures by path, alone or in a list."""
+SOURCED = frozenset({*PICTURES, "mask", "controlnet", "control_preprocessor", "vae"})
+"""Parameters whose content hashes stand in an `id` in place of names."""
+
+
+class Sources:
+    """Finds what rows name.
+
+    Args:
+        base: relative paths start here.
+        pins: revisions of hub models by name, as a directory's first run found them.
+    """
+
+    def __init__(self, base: Path, pins: Mapping[str, str | None] | None = None) -> None:
+        cache = HashCache()
+        self.base = base
+        self.models = ModelSource(base, pins, cache)
+        self.inputs = InputSource(base, cache)
+
+    def model(self, name: str, revision: str | None) -> tuple[str, tuple[int, int], str]:
+        """A model's content hash, own width and height, and kind.
+
+        Raises:
+            ModelError: it is missing or broken.
+        """
+        found = self.models.resolve(name, revision)
+        return found.hash, found.size, found.kind
+
+    def content(self, parameter: str, value: Any) -> Any:
+        """A value of one of SOURCED with content hashes in place of the names in it, for the `id`.
+
+        Raises:
+            ModelError: a model that it names is missing or broken. (A picture may be: its row fails by itself.)
+        """
+        if isinstance(value, list) and parameter != "mask":
+            return [self.content(parameter, one) for one in value]
+        if value is None:
+            return None
+        if parameter in PICTURES:
+            return self.inputs.find(value).sha256
+        if parameter == "mask":
+            return masks.content(value, lambda name: self.inputs.find(name).sha256)
+        if parameter == "control_preprocessor":
+            depth = value.get("depth") if isinstance(value, dict) else None
+            return value if depth is None else {"depth": self.models.resolve(depth).hash}
+        return self.models.resolve(value).hash
+
+    def picture_size(self, value: Any) -> tuple[int, int]:
+        """Width and height of a picture (the first of a list); (0, 0) where there is none to read."""
+        first = value[0] if isinstance(value, list) and value else value
+        if not isinstance(first, str):
+            return 0, 0
+        found = self.inputs.find(first)
+        return found.width, found.height
+
+    def parts(self, parameter: str, value: Any) -> tuple[Model, ...]:
+        """The models that `controlnet` or `vae` names."""
+        names = value if isinstance(value, list) else [value] if value is not None else []
+        return tuple(self.models.resolve(name) for name in names)

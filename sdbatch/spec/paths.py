@@ -1,0 +1,67 @@
+"""Which values of a row are paths, and how they read from another directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbatch.sources import masks
+
+PICTURES = frozenset({"image", "control_image", "depth_image"})
+"""Parameters whose texts are always paths. A `mask` has paths among other things."""
+MODELS = frozenset({"model", "vae", "controlnet", "loras", "embeddings", "hypernetwork"})
+"""Parameters whose texts are paths where something lies there, and names otherwise."""
+NAMING = PICTURES | MODELS | {"mask"}
+"""Every parameter that may hold a path."""
+
+_DEMO = re.compile(r"demo[\w-]*\Z")
+
+
+@dataclass(frozen=True)
+class Move:
+    """Rewrites paths that start from `base` to start from `to`; both are absolute. Absolute paths stay."""
+
+    base: Path
+    to: Path
+
+    def path(self, given: str) -> str:
+        """A path as seen from the new directory."""
+        whole = os.path.abspath(self.base / given)
+        try:
+            return os.path.relpath(whole, self.to).replace(os.sep, "/")
+        except ValueError:  # another drive
+            return whole
+
+    def value(self, name: str, value: Any) -> Any:
+        """A parameter's value with the paths in it rewritten."""
+        if name == "mask":
+            return masks.renamed(value, self.file)
+        if name in PICTURES:
+            return _texts(value, self.file)
+        return _texts(value, self._model) if name in MODELS else value
+
+    def file(self, text: str) -> str:
+        """A text that is always a path, rewritten unless it is absolute."""
+        return text if not text or "\0" in text or os.path.isabs(text) else self.path(text)
+
+    def _model(self, text: str) -> str:
+        if not text or "\0" in text or os.path.isabs(text) or _DEMO.match(text):
+            return text
+        try:
+            return self.path(text) if (self.base / text).exists() else text
+        except OSError:  # too long to be a path
+            return text
+
+
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_texts(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: _texts(item, change) for key, item in value.items()}
+    return value
