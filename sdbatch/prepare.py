@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from sdbatch.sources.names import Sources
 from sdbatch.spec import load
 from sdbatch.spec.grid import Rows
 from sdbatch.spec.schema import JobSpec
+from sdbatch.store import watermark
 from sdbatch.store.directory import JOB, RunDirectory
 from sdbatch.store.manifest import Done
 from sdbatch.types import Render
+
+SIDES = ("width", "height")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Job:
             SpecError: a row is impossible, or two pictures would have one file name.
         """
         nothing = pa.array([], pa.string())
-        made = plan.make(self.rows.batches(), done.rows, done.ids, nothing if held is None else held, self.size)
+        batches = self._watched() if self.spec.output.watermark else self.rows.batches()
+        made = plan.make(batches, done.rows, done.ids, nothing if held is None else held, self.size)
+        self.sources.save()
         if not self.rows.unique_names:
             self._check_names()
         return made
@@ -58,6 +63,19 @@ class Job:
     def size(self, key: str, width: int, height: int) -> int:
         """The batch shape of rows of this size."""
         return plan.batch_size(self.render, self.memory, width, height)
+
+    def _watched(self) -> Iterator[pa.RecordBatch]:
+        """The rows, each checked for room for the watermark where its size is that of its picture."""
+        text = self.spec.output.watermark or ""
+        named = {*self.spec.values, *(axis.name for axis in (*self.spec.axes, *self.spec.zip))}
+        partial = {"tile", "padding_mask_crop"} & named  # these rows fail by themselves
+        for batch in self.rows.batches():
+            sizes = set() if partial else set(zip(*(batch.column(side).to_pylist() for side in SIDES), strict=True))
+            for width, height in sorted(sizes):
+                if wrong := watermark.problem(text, width, height):
+                    line = self.spec.lines.get("output.watermark", self.spec.lines.get("output"))
+                    raise SpecError([Problem(shown(Path(self.origin)), line, "output.watermark", wrong)])
+            yield batch
 
     def _check_names(self) -> None:
         problems = []

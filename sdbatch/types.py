@@ -20,6 +20,7 @@ class Row:
         path: where the picture goes, relative to the run directory, with `/`.
         params: every parameter by name, defaults filled in, templates filled.
         fields: the free columns, as text.
+        templates: the prompts as written, before anything was picked or filled in, by parameter.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Row:
     path: str
     params: Mapping[str, Any]
     fields: Mapping[str, str | None]
+    templates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,18 @@ def original() -> Any:
     return _helper("original")
 
 
+@pytest.fixture(scope="session")
+def rendering() -> Any:
+    """tests/rendering.py: `Rig`, `scene`, `distance`, `RENDER`."""
+    return _helper("rendering")
+
+
+@pytest.fixture(scope="module")
+def rig(rendering: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A module's folder of inputs and its renderer: `rig.draw({"mode": "img2img", ...})`. A name is written once."""
+    return rendering.Rig(tmp_path_factory.mktemp("rig"))
+
+
 def _helper(name: str) -> Any:
     """A module of this folder, which is no package."""
     from importlib import util
@@ -137,5 +149,6 @@ def _helper(name: str) -> Any:
     spec = util.spec_from_file_location(f"tests_{name}", ROOT / "tests" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from sdbatch import modes
 from sdbatch.errors import UsageError
 from sdbatch.parameters import MODES, PARAMETERS
 
+ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = {name: parameter.default for name, parameter in PARAMETERS.items()} | {"width": 64, "height": 64}
 GIVEN_BY_THE_RENDERER = {
     "prompt", "prompt_embeds", "negative_prompt", "negative_prompt_embeds", "latents", "generator", "guidance_scale",
@@ -18,16 +20,25 @@ GIVEN_BY_THE_RENDERER = {
 
 
 def test_the_modes_of_this_version() -> None:
-    assert modes.available() == ["txt2img"]
-    assert set(modes.available()) <= set(MODES)
+    assert sorted(MODES) == modes.available()
 
 
 @pytest.mark.parametrize("name", modes.available())
 def test_a_mode_uses_parameters_that_there_are(name: str) -> None:
     mode = modes.get(name)
-    assert mode.LATER <= mode.USES <= PARAMETERS.keys()
-    assert {"model", "mode", "prompt", "seed", "width", "height", "steps", "scheduler"} <= mode.USES - mode.LATER
-    assert mode.KINDS
+    assert PARAMETERS.keys() >= mode.USES
+    assert {"model", "mode", "prompt", "seed", "steps", "scheduler"} <= mode.USES
+    assert {*mode.NEEDS, *mode.SIZED, *mode.CHECKED} <= mode.USES | {"width", "height"}
+    assert mode.PICTURE is None or mode.PICTURE in mode.USES
+    assert mode.PIPELINES and mode.ABOUT
+
+
+def test_no_mode_names_another() -> None:
+    for package in ("sdbatch/modes", "sdbatch/render/modes"):
+        for name in MODES:
+            text = (ROOT / package / f"{name}.py").read_text("utf-8")
+            others = [other for other in MODES if other != name and f"modes.{other}" in text]
+            assert not others and not any(f"import {other}" in text for other in MODES if other != name)
 
 
 @pytest.mark.parametrize("name", modes.available())
@@ -35,9 +46,16 @@ def test_a_modes_arguments_are_those_of_its_pipeline(name: str) -> None:
     import diffusers
 
     mode = modes.get(name)
-    arguments = mode.arguments(DEFAULTS)
-    assert arguments.keys() <= inspect.signature(getattr(diffusers, mode.PIPELINE).__call__).parameters.keys()
+    arguments = mode.arguments({**DEFAULTS, "controlnet": "a", "control_image": "b.png"})
     assert not arguments.keys() & GIVEN_BY_THE_RENDERER
+    for pipeline in filter(None, mode.PIPELINES.values()):
+        assert arguments.keys() <= inspect.signature(getattr(diffusers, pipeline).__call__).parameters.keys()
+
+
+@pytest.mark.parametrize("kind", ["sd", "sdxl", "sd-inpaint", "sd-depth", "sd-upscale", "realesrgan"])
+def test_a_kind_of_model_fits_the_modes_that_have_a_pipeline_for_it(kind: str) -> None:
+    assert modes.fitting(kind) == tuple(name for name in modes.available() if kind in modes.get(name).PIPELINES)
+    assert modes.fitting(kind)
 
 
 def test_txt2img_hands_on_size_steps_and_eta() -> None:
@@ -46,7 +64,7 @@ def test_txt2img_hands_on_size_steps_and_eta() -> None:
     assert given == {"width": 72, "height": 80, "num_inference_steps": 7, "eta": 0.5}
 
 
-@pytest.mark.parametrize("name", ["upscale", "", "../errors", "txt2img.py", "__init__", "no.such"])
+@pytest.mark.parametrize("name", ["txt2video", "", "../errors", "txt2img.py", "__init__", "no.such"])
 def test_a_mode_that_there_is_not(name: str) -> None:
-    with pytest.raises(UsageError, match=r"is not in this version; there is: txt2img"):
+    with pytest.raises(UsageError, match=r"is not in this version; there is: controlnet, "):
         modes.get(name)

@@ -77,7 +77,7 @@ def notes(job: prepare.Job) -> list[str]:
     """What a run of a planned job cannot do as asked, although it goes on."""
     if job.spec.output.safety == "off":
         return []
-    unchecked = [model.name for model in job.models.found() if not safety.present(model.path)]
+    unchecked = [model.name for model in job.sources.models.found() if not safety.present(model.path)]
     return [f"safety: model {name!r} has no safety checker, so its pictures get no verdict" for name in unchecked]
 
 

@@ -144,7 +144,7 @@ def _pool(
     job: prepare.Job, options: RunOptions, listener: Listener, stopping: Callable[[], bool], name: str
 ) -> tuple[dispatch.Pool, int]:
     """The workers, and how many there are."""
-    from sdbatch.run.worker import Task
+    from sdbatch.run.writing import Task
 
     task = Task(
         name, job.directory.path.absolute(), job.spec.base, job.render, job.spec.output, job.memory, _commits(job)

@@ -14,7 +14,7 @@ USES = COMMON | {"width", "height", "fit", "controlnet", *_CONTROL}
 NEEDS = ("controlnet", "control_image")
 SIZED = ("width", "height", "fit")
 PICTURE: str | None = "control_image"
-CHECKED = ("controlnet", *_CONTROL)
+CHECKED = ("controlnet", *_CONTROL, "model")
 PREPROCESSORS = ("none", "canny", "depth")
 _DEFAULTS = {"control_scale": 1.0, "control_start": 0.0, "control_end": 1.0, "control_preprocessor": "none"}
 
@@ -43,7 +43,7 @@ def listed(params: Mapping[str, Any], name: str) -> list[Any]:
 def problem(params: Mapping[str, Any], kind: str) -> str | None:
     """Whether there is as much of everything as there are ControlNets, and within bounds."""
     try:
-        values = {name: listed(params, name) for name in CHECKED}
+        values = {name: listed(params, name) for name in ("controlnet", *_CONTROL)}
     except ValueError as error:
         return str(error)
     for name in ("controlnet", "control_image"):
@@ -54,7 +54,11 @@ def problem(params: Mapping[str, Any], kind: str) -> str | None:
             return f"{name} is not a number from 0 to {high:g}, or a list of them"
     if any(start >= end for start, end in zip(values["control_start"], values["control_end"], strict=True)):
         return "control_start is not before control_end"
-    return next((wrong for value in values["control_preprocessor"] if (wrong := _preprocessor(value))), None)
+    if wrong := next((wrong for value in values["control_preprocessor"] if (wrong := _preprocessor(value))), None):
+        return wrong
+    if "depth" in values["control_preprocessor"] and not str(params["model"]).startswith("demo"):
+        return "control_preprocessor depth needs a model that has a depth estimator, as in {depth: stabilityai/…-depth}"
+    return None
 
 
 def arguments(params: Mapping[str, Any]) -> dict[str, Any]:

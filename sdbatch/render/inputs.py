@@ -72,8 +72,9 @@ class Inputs:
         Raises:
             InputError: the mask or the picture cannot be read, or it selects nothing.
         """
-        height, width = self.original(name).shape[:2]
-        grey = masks.read(value, self._path(name), (width, height), self._path)
+        pixels = self.original(name)
+        height, width = pixels.shape[:2]
+        grey = masks.read(value, self._path(name), (width, height), self._sources.base, pixels)
         return np.asarray(grey >= 128)
 
     def depth(self, name: str, width: int, height: int, fit: str) -> NDArray[np.float32]:

@@ -12,6 +12,8 @@ import torch
 
 from sdbatch.errors import ModelError
 from sdbatch.render import checkpoints
+from sdbatch.render.finetunes import FineTunes
+from sdbatch.sources.finetunes import Chosen
 from sdbatch.sources.models import Model
 from sdbatch.types import Render
 
@@ -30,6 +32,7 @@ class Models:
         self._components: dict[str, Any] = {}
         self._parts: dict[str, dict[str, Any]] = {}
         self._pipes: dict[tuple[Any, ...], Any] = {}
+        self._tunes: FineTunes | None = None
         self.loads = 0
 
     def pipeline(self, model: Model, name: str, vae: Model | None = None, controlnets: Sequence[Model] = ()) -> Any:
@@ -53,8 +56,22 @@ class Models:
             if controlnets:
                 nets = [self.part(net, "controlnet") for net in controlnets]
                 more["controlnet"] = nets[0] if len(nets) == 1 else diffusers.MultiControlNetModel(nets)
-            self._pipes[key] = self._build(model, name, {**self._components, **more})
+            pipe = self._pipes[key] = self._build(model, name, {**self._components, **more})
+            self._tunes = self._tunes or FineTunes(pipe)
         return self._pipes[key]
+
+    def holds(self, model: Model) -> bool:
+        """Whether this is the model in hand."""
+        return self._held == model.hash
+
+    def carry(self, chosen: Chosen) -> bool:
+        """Put exactly these fine-tunes on the model in hand; whether that changed anything.
+
+        Raises:
+            ModelError: one cannot be read or does not fit; the model is without any then.
+        """
+        assert self._tunes is not None
+        return self._tunes.use(chosen.loras, chosen.embeddings, chosen.hypernetwork)
 
     def part(self, model: Model, name: str) -> Any:
         """One component of another model, kept beside the one in hand, on the device.
@@ -71,7 +88,7 @@ class Models:
         return component
 
     def _release(self) -> None:
-        self._held, self._components, self._parts, self._pipes = None, {}, {}, {}
+        self._held, self._components, self._parts, self._pipes, self._tunes = None, {}, {}, {}, None
         if self._render.device == "cuda":
             torch.cuda.empty_cache()
 

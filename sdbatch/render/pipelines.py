@@ -13,9 +13,10 @@ import torch
 
 
 class _FromPicture:
-    """A pipeline that starts from `image`, given as latents, with `first_noise` added."""
+    """A pipeline that starts from `image`, given as latents, with `first_noise` added; or from that noise alone."""
 
     first_noise: torch.Tensor
+    pure = False
     scheduler: Any
 
     def prepare_latents(
@@ -29,8 +30,10 @@ class _FromPicture:
         *unused: Any,
         **unused_too: Any,
     ) -> torch.Tensor:
-        """(n, channels, height, width): the image's latents, noised to `timestep`."""
+        """(n, channels, height, width): the image's latents noised to `timestep`, or what txt2img starts from."""
         noise = self.first_noise.to(device, dtype)
+        if self.pure:
+            return noise * self.scheduler.init_noise_sigma
         noised: torch.Tensor = self.scheduler.add_noise(image.to(device, dtype), noise, timestep)
         return noised
 

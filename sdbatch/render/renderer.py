@@ -60,26 +60,45 @@ class Renderer:
                     ready[at] = twin.prepare(row, context)
                 except InputError as error:
                     found[at] = error
-            if ready:
-                batch = self._batch(context, [rows[at] for at in ready], size)
-                found.update(zip(ready, twin.draw(batch, list(ready.values())), strict=True))
+            for chunks, members in self._by_length(context, rows, list(ready)).items():
+                batch = self._batch(context, [rows[at] for at in members], size, chunks)
+                found.update(zip(members, twin.draw(batch, [ready[at] for at in members]), strict=True))
         return [found[at] for at in range(len(rows))]
+
+    def _by_length(self, context: Context, rows: Sequence[Row], ready: Sequence[int]) -> dict[int, list[int]]:
+        """Rows by how many chunks of 77 tokens their prompts take: a longer neighbour would change a row's bits."""
+        found: dict[int, list[int]] = {}
+        for at in ready:
+            chunks = 1 if context.pipe is None else self._chunks(rows[at].params)
+            found.setdefault(chunks, []).append(at)
+        return found
+
+    def _chunks(self, params: Mapping[str, Any]) -> int:
+        assert self._texts is not None
+        guided = params["guidance_scale"] > 1
+        prompts = [params["prompt"], params["negative_prompt"]] if guided else [params["prompt"]]
+        return max(self._texts.chunks(text, params["prompt_syntax"]) for text in prompts)
 
     def _context(self, params: Mapping[str, Any]) -> Context:
         """Load, or find loaded, what rows like these need, and set it as they ask."""
         mode, sources = modes.get(params["mode"]), self._sources
         model = sources.models.resolve(params["model"], params["revision"])
         vae = next(iter(sources.parts("vae", params["vae"])), None)
-        pipe = None
+        pipe: Any = None
         if mode.PIPELINES[model.kind]:
             nets = sources.parts("controlnet", params["controlnet"])
             loads = self._models.loads
+            if not self._models.holds(model):
+                self._texts = None  # it holds the model before
             pipe = self._models.pipeline(model, mode.PIPELINES[model.kind], vae, nets)
             if self._models.loads != loads:
                 self._inputs.forget()
                 self._configs.clear()
+            changed = self._models.carry(sources.finetunes.choose(params))
             if self._texts is None or self._texts.pipe is not pipe:
                 self._texts = Texts(pipe)
+            elif changed:
+                self._texts.forget()
             config = self._configs.setdefault(id(pipe), dict(pipe.scheduler.config))
             pipe.scheduler = schedulers.make(params["scheduler"], params["sigmas"], config)
         return Context(
@@ -92,7 +111,7 @@ class Renderer:
             encoder=model.hash if vae is None else vae.hash,
         )
 
-    def _batch(self, context: Context, rows: Sequence[Row], size: int) -> Batch:
+    def _batch(self, context: Context, rows: Sequence[Row], size: int, chunks: int) -> Batch:
         """A batch of real rows, made up to the batch shape with copies of the last."""
         padded = [*rows, *[rows[-1]] * (size - len(rows))]
         guidance = Guidance([row.params["guidance_scale"] for row in padded])
@@ -102,16 +121,19 @@ class Renderer:
             count=len(rows),
             draws=noise.generators([row.params["seed"] for row in padded]),
             guidance=guidance,
-            texts=self._encoded(padded, guidance > 1) if context.pipe is not None else {},
+            texts={} if context.pipe is None else self._encoded(padded, guidance > 1, chunks),
         )
 
-    def _encoded(self, rows: Sequence[Row], guided: bool) -> dict[str, torch.Tensor]:
+    def _encoded(self, rows: Sequence[Row], guided: bool, chunks: int) -> dict[str, torch.Tensor]:
+        """The pipeline's arguments that hold prompt embeddings, first dimension len(rows)."""
         assert self._texts is not None
-        found = {"prompt_embeds": self._encode(rows, "prompt")}
-        if guided:
-            found["negative_prompt_embeds"] = self._encode(rows, "negative_prompt")
+        how = rows[0].params
+        found: dict[str, torch.Tensor] = {}
+        for name in ("prompt", "negative_prompt") if guided else ("prompt",):
+            prompts = [row.params[name] for row in rows]
+            made = self._texts.encode(prompts, clip_skip=how["clip_skip"], syntax=how["prompt_syntax"], chunks=chunks)
+            prefix = name.removesuffix("prompt")
+            found[f"{prefix}prompt_embeds"] = made.embeds
+            if made.pooled is not None:
+                found[f"{prefix}pooled_prompt_embeds"] = made.pooled
         return found
-
-    def _encode(self, rows: Sequence[Row], name: str) -> torch.Tensor:
-        assert self._texts is not None
-        return self._texts.encode([row.params[name] for row in rows], rows[0].params["clip_skip"])

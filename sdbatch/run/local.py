@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sdbatch.run.worker import Task, Worker
+from sdbatch.run.worker import Worker
+from sdbatch.run.writing import Task
 from sdbatch.types import Lease, LeaseResult
 
 

@@ -13,7 +13,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sdbatch.errors import SdbatchError, UsageError
 from sdbatch.run.dispatch import WorkerDied
-from sdbatch.run.worker import Task, Worker
+from sdbatch.run.worker import Worker
+from sdbatch.run.writing import Task
 from sdbatch.types import Lease, LeaseResult
 
 WINDOW = 2

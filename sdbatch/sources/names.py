@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbatch.sources import masks
+from sdbatch.sources import finetunes, masks
+from sdbatch.sources.finetunes import FineTuneSource
 from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.inputs import InputSource
 from sdbatch.sources.models import Model, ModelSource
 
 PICTURES = ("image", "control_image", "depth_image")
 """Parameters that name pictures by path, alone or in a list."""
-SOURCED = frozenset({*PICTURES, "mask", "controlnet", "control_preprocessor", "vae"})
+ESTIMATOR = "demo-depth"
+"""The model whose depth estimator serves the embedded models, where a row names none."""
+SOURCED = frozenset({*PICTURES, *finetunes.KINDS, "mask", "controlnet", "control_preprocessor", "vae"})
 """Parameters whose content hashes stand in an `id` in place of names."""
 
 
@@ -30,6 +33,7 @@ class Sources:
         self.base = base
         self.models = ModelSource(base, pins, cache)
         self.inputs = InputSource(base, cache)
+        self.finetunes = FineTuneSource(base, cache)
 
     def model(self, name: str, revision: str | None) -> tuple[str, tuple[int, int], str]:
         """A model's content hash, own width and height, and kind.
@@ -46,16 +50,18 @@ class Sources:
         Raises:
             ModelError: a model that it names is missing or broken. (A picture may be: its row fails by itself.)
         """
-        if isinstance(value, list) and parameter != "mask":
-            return [self.content(parameter, one) for one in value]
         if value is None:
             return None
+        if parameter in finetunes.KINDS:
+            return finetunes.content(parameter, value, self.finetunes.find)
+        if isinstance(value, list) and parameter != "mask":
+            return [self.content(parameter, one) for one in value]
         if parameter in PICTURES:
             return self.inputs.find(value).sha256
         if parameter == "mask":
             return masks.content(value, lambda name: self.inputs.find(name).sha256)
         if parameter == "control_preprocessor":
-            depth = value.get("depth") if isinstance(value, dict) else None
+            depth = ESTIMATOR if value == "depth" else value.get("depth") if isinstance(value, dict) else None
             return value if depth is None else {"depth": self.models.resolve(depth).hash}
         return self.models.resolve(value).hash
 
@@ -71,3 +77,7 @@ class Sources:
         """The models that `controlnet` or `vae` names."""
         names = value if isinstance(value, list) else [value] if value is not None else []
         return tuple(self.models.resolve(name) for name in names)
+
+    def save(self) -> None:
+        """Keep the hashes of inputs for the next run."""
+        self.inputs.save()

@@ -16,13 +16,13 @@ from sdbatch.errors import Problem
 from sdbatch.parameters import PARAMETERS, SEED_MAX, Parameter, check, coerce
 from sdbatch.spec.document import FLOAT, plain, resolve
 from sdbatch.spec.problems import Key, Problems, near, show
-from sdbatch.spec.schema import FORMS, LATER_FORMS, Axis
+from sdbatch.spec.schema import FORMS, Axis
 
 VALUES_MAX = 10_000_000
 """Most values of an axis that is not a range."""
 RANGE_MAX = 2**40
 FILE_BYTES = 1 << 30
-ALLOWED = f"a list of values, or a mapping with one of {', '.join(f for f in FORMS if f not in LATER_FORMS)}"
+ALLOWED = f"a list of values, or a mapping with one of {', '.join(FORMS)}"
 
 
 class _Wrong(Exception):
@@ -37,11 +37,13 @@ class Reader:
         base: directory that paths start from.
         job: the job's name, from which random seeds are drawn.
         problems: where mistakes go.
+        wildcards: the folder of wildcard files, if there is one.
     """
 
     base: Path
     job: str
     problems: Problems
+    wildcards: Path | None = None
 
     def axis(self, name: str, raw: Any, key: Key) -> Axis | None:
         """Read an axis; None, with the mistakes noted, where it is wrong."""
@@ -61,14 +63,13 @@ class Reader:
         if len(raw) != 1:
             raise _Wrong(f"a mapping must have one key; allowed: {ALLOWED}{quotes}")
         ((form, given),) = raw.items()
-        if form in LATER_FORMS:
-            raise _Wrong(f"{form} is not supported yet")
         read: dict[str, Callable[[str, Any, Key], Sequence[Any] | None]] = {
             "range": self._range,
             "linspace": self._linspace,
             "random": self._random,
             "file": self._file,
             "glob": self._glob,
+            "combinatorial": self._combinatorial,
         }
         if form not in read:
             raise _Wrong(f"unknown axis form {form!r}{near(form, FORMS)}; allowed: {ALLOWED}{quotes}")
@@ -151,6 +152,18 @@ class Reader:
         if not files:
             raise _Wrong(f"glob: no file matches {given!r} in {self.base}")
         return files
+
+    def _combinatorial(self, name: str, given: Any, key: Key) -> Sequence[Any]:
+        from sdbatch.prompts.wildcards import Variants
+
+        if name in PARAMETERS and not _is_text(name):
+            raise _Wrong(f"combinatorial makes texts; {name} is not one")
+        if not isinstance(given, str) or not given:
+            raise _Wrong(f"combinatorial: {show(given)} is not a text such as 'a {{red|blue}} __shape__'")
+        try:
+            return Variants(self.wildcards).all(given)
+        except ValueError as error:
+            raise _Wrong(f"combinatorial: {error}") from error
 
     def _file(self, name: str, given: Any, key: Key) -> Sequence[Any] | None:
         if not isinstance(given, str) or not given:

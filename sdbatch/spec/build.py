@@ -42,7 +42,8 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
     """
     _check_keys(data, problems)
     name = _name(data, origin, problems)
-    reader = Reader(origin.base, name, problems)
+    wildcards = _folder(data, "wildcards", origin.base, problems) or _beside(origin.base / "wildcards")
+    reader = Reader(origin.base, name, problems, wildcards)
     values, top = _top_level(data, reader)
     grid = _axes(data, "grid", reader)
     zipped = _axes(data, "zip", reader)
@@ -57,6 +58,7 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
         zip=tuple(zipped.values()),
         rows=rows,
         rows_base=_rows_base(data, origin.base, problems),
+        wildcards=wildcards,
         exclude=_entries(data, "exclude", problems),
         include=_entries(data, "include", problems),
         output=output(data, problems),
@@ -174,15 +176,26 @@ def _rows(data: Sections, base: Path, problems: Problems) -> tuple[Path | None, 
 
 
 def _rows_base(data: Sections, base: Path, problems: Problems) -> Path | None:
-    given = data.get("rows_base")
+    if data.get("rows_base") is not None and data.get("rows") is None:
+        problems.add(("rows_base",), "is about the cells of a table, and there is no rows:")
+    return _folder(data, "rows_base", base, problems)
+
+
+def _beside(folder: Path) -> Path | None:
+    return folder if folder.is_dir() else None
+
+
+def _folder(data: Sections, key: str, base: Path, problems: Problems) -> Path | None:
+    given = data.get(key)
     if given is None:
         return None
     if not isinstance(given, str) or not given or "\0" in given:
-        problems.add(("rows_base",), f"{show(given)} is not the path of a folder")
+        problems.add((key,), f"{show(given)} is not the path of a folder")
         return None
-    if data.get("rows") is None:
-        problems.add(("rows_base",), "is about the cells of a table, and there is no rows:")
-    return Path(os.path.abspath(base / given))
+    path = Path(os.path.abspath(base / given))
+    if key == "wildcards" and not path.is_dir():
+        problems.add((key,), f"{given}: no such folder")
+    return path
 
 
 def _entries(data: Sections, section: str, problems: Problems) -> tuple[Mapping[str, Any], ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sdbatch import modes
-from sdbatch.parameters import PARAMETERS, SEED_MAX, WITH_SIGMAS
+from sdbatch.parameters import PARAMETERS, SEED_MAX, WITH_SIGMAS, steps_problem
+from sdbatch.sources import finetunes, masks
 from sdbatch.spec.columns import Column, combine
 
 
@@ -25,6 +27,10 @@ def problems(mode: modes.Mode, given: Mapping[str, Column], kinds: Sequence[str]
         if sigmas is not None and scheduler not in WITH_SIGMAS:
             those = ", ".join(sorted(WITH_SIGMAS))
             yield "sigmas", f"scheduler {scheduler} takes none; these do: {those}"
+    for scheduler, steps in combine([given["scheduler"], given["steps"]])[0]:
+        if wrong := steps_problem(scheduler, steps):
+            yield "steps", wrong
+    yield from _named(mode, given)
     for kind in kinds:
         if kind not in mode.PIPELINES:
             yield "model", _unfit(name, mode, kind)
@@ -38,6 +44,15 @@ def _unused(name: str, mode: modes.Mode, given: Mapping[str, Column]) -> Iterato
     for key, column in given.items():
         if key not in mode.USES and any(value != PARAMETERS[key].default for value in column.values):
             yield key, f"mode {name} has no use for it"
+
+
+def _named(mode: modes.Mode, given: Mapping[str, Column]) -> Iterator[tuple[str, str]]:
+    """The forms of masks and fine-tunes; whether their files are there is not looked at."""
+    for key in sorted(mode.USES & {"mask", *finetunes.KINDS}):
+        problem = masks.problem if key == "mask" else partial(finetunes.problem, key)
+        for value in given[key].values:
+            if value is not None and (wrong := problem(value)):
+                yield key, wrong
 
 
 def _together(mode: modes.Mode, given: Mapping[str, Column], kinds: Sequence[str]) -> Iterator[tuple[str, str]]:

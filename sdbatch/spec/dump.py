@@ -36,6 +36,8 @@ def resolved(job: JobSpec, render: Render, directory: Path) -> str:
         spec["rows"] = move.path(str(job.rows))
         if job.cells_base != move.to:
             spec["rows_base"] = move.path(str(job.cells_base))
+    if job.wildcards is not None:
+        spec["wildcards"] = move.path(str(job.wildcards))
     for section, axes in (("zip", job.zip), ("grid", job.axes)):
         if axes:
             spec[section] = {axis.name: _axis(axis, move.value) for axis in axes}

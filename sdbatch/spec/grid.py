@@ -21,8 +21,9 @@ from sdbatch import modes
 from sdbatch.errors import Problem, SpecError, UsageError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.spec import checks, ids, keys, templates
-from sdbatch.spec.blocks import TEMPLATED, Block, Literal, main_block, matches
+from sdbatch.spec.blocks import TEMPLATED, Block, main_block, matches
 from sdbatch.spec.columns import Column, merge
+from sdbatch.spec.filling import Filler
 from sdbatch.spec.schema import JobSpec
 from sdbatch.types import Row
 
@@ -66,6 +67,7 @@ class _Batch:
 
     numbers: NDArray[np.int64]
     params: Mapping[str, Column]
+    templates: Mapping[str, Column]
     fields: Mapping[str, Column]
     ids: Sequence[str]
     rows: Sequence[str]
@@ -97,6 +99,7 @@ class Rows:
         free |= {name for group in main.groups for name in group.columns}
         self.fields = tuple(sorted(free - PARAMETERS.keys()))
         self._filename = templates.compile(job.output.filename)
+        self._filler = Filler(job.wildcards, self._problem)
         self._extension = {"jpeg": "jpg"}.get(job.output.format, job.output.format)
         if len(self) > ROWS_MAX:
             raise SpecError([self._problem("grid", f"makes {len(self):,} rows; at most {ROWS_MAX:,}")])
@@ -142,6 +145,7 @@ class Rows:
                     path=part.paths[at],
                     params={name: column.at(at) for name, column in part.params.items()},
                     fields={name: column.at(at) for name, column in part.fields.items()},
+                    templates={name: str(column.at(at)) for name, column in part.templates.items()},
                 )
         return [made[number] for number in wanted.tolist()]
 
@@ -177,15 +181,15 @@ class Rows:
         self._check(mode, given, models)
         given |= self._sizes(mode, given, models)
         fields = {name: columns[name].map(_text) for name in self.fields if name in columns}
-        texts = {**columns, **given}
-        for name in TEMPLATED:
-            given[name] = self._fill(name, texts)
+        written = {name: given[name] for name in TEMPLATED}
+        given |= self._filler.fill(given, columns)
         identity = keys.picture_ids(mode.USES, given, models, self._names.content, count)
         full = {name: fields.get(name, Column([None])) for name in self.fields}
         rows = keys.line_keys(identity, STAGE, full, count)
         return _Batch(
             numbers=numbers,
             params=given,
+            templates=written,
             fields=full,
             ids=identity,
             rows=rows,
@@ -211,26 +215,6 @@ class Rows:
 
         sizes = merge([models, picture, *(given[name] for name in mode.SIZED)], size)
         return {"width": sizes.map(itemgetter(0)), "height": sizes.map(itemgetter(1))}
-
-    def _fill(self, name: str, columns: Mapping[str, Column]) -> Column:
-        """Fill a prompt's fields, once a combination of the values that it names."""
-        texts = {text for text in columns[name].values if not isinstance(text, Literal)}
-        compiled = {text: templates.compile(text) for text in texts}
-        used = sorted({field for template in compiled.values() for field in template.fields} - {name})
-        missing = [field for field in used if field not in columns]
-        if missing and len(compiled) == 1:
-            raise SpecError([self._problem(name, f"field {{{missing[0]}}} is not given in every row")])
-        there = [field for field in used if field in columns]
-
-        def fill(text: str, *values: Any) -> str:
-            if isinstance(text, Literal):
-                return str(text)
-            try:
-                return compiled[text].fill(dict(zip(there, values, strict=True)))
-            except (KeyError, ValueError) as error:
-                raise SpecError([self._problem(name, f"{text!r} cannot be filled: {error}")]) from error
-
-        return merge([columns[name], *(columns[field] for field in there)], fill)
 
     def _paths(
         self, columns: Mapping[str, Column], identity: Sequence[str], rows: Sequence[str], count: int

@@ -10,19 +10,22 @@ from typing import Any
 from sdbatch.parameters import PARAMETERS, Kind, Parameter
 from sdbatch.types import Output
 
-SECTIONS = ("name", "rows", "rows_base", "grid", "zip", "exclude", "include", "output", "safety", "render")
+SECTIONS = (
+    "name", "rows", "rows_base", "wildcards", "grid", "zip", "exclude", "include", "output", "safety", "render",
+)  # fmt: skip
 LATER_SECTIONS = ("stages", "recipe")
 KEYS = (*SECTIONS, *PARAMETERS)
 """Every top-level key of this version."""
 
 FORMS = ("range", "linspace", "random", "file", "glob", "combinatorial")
 """The ways to write an axis other than as a list."""
-LATER_FORMS = ("combinatorial",)
 
 TABLES = (".parquet", ".csv", ".jsonl")
 FORMATS = ("png", "webp", "jpeg")
 OUTPUT_KEYS = ("dir", "filename", "format", "quality", "save", "watermark", "c2pa")
 SIGNING_KEYS = ("cert", "key")
+SAVED = ("depth", "control", "mask")
+"""What `output.save` writes beside a picture, where its mode has one."""
 SAFETY = ("off", "flag", "drop")
 """What the verdict of a model's own safety checker does: nothing, a note in the manifest, or a failed row."""
 FILE_FIELDS = ("id", "row", "stage", "name")
@@ -60,6 +63,7 @@ class JobSpec:
         zip: axes of one length that advance together.
         rows: absolute path of the table.
         rows_base: absolute directory that paths in the table's cells start from; None is `base`.
+        wildcards: absolute path of the folder of wildcard files: as given, else `wildcards/` beside the spec, if there.
         exclude: a row that agrees with all of an entry is dropped.
         include: whole rows over `values`, added after exclude.
         output: what is written.
@@ -75,6 +79,7 @@ class JobSpec:
     zip: tuple[Axis, ...] = ()
     rows: Path | None = None
     rows_base: Path | None = None
+    wildcards: Path | None = None
     exclude: tuple[Mapping[str, Any], ...] = ()
     include: tuple[Mapping[str, Any], ...] = ()
     output: Output = field(default_factory=Output)
@@ -141,6 +146,10 @@ def json_schema() -> dict[str, Any]:
                 "type": ["string", "null"],
                 "description": "the folder that paths in the table's cells start from; by default the spec's own",
             },
+            "wildcards": {
+                "type": ["string", "null"],
+                "description": "the folder of wildcard files; by default wildcards/ beside the spec",
+            },
             "grid": {**crossed, "description": "axes, each crossed with every other, the last fastest"},
             "zip": {**crossed, "description": "axes of one length that advance together"},
             "exclude": {"type": ["array", "null"], "items": entry, "description": "drops rows that match an entry"},
@@ -202,9 +211,10 @@ def _forms(kind: Kind | None) -> list[dict[str, Any]]:
         "random": {"type": "integer", "minimum": 1},
         "file": {"type": "string"},
         "glob": {"type": "string"},
+        "combinatorial": {"type": "string"},
     }
     fits: dict[Kind | None, tuple[str, ...]] = {
-        "text": ("file", "glob"),
+        "text": ("file", "glob", "combinatorial"),
         "int": ("range", "linspace", "random", "file"),
         "float": ("range", "linspace", "file"),
         "json": ("range", "linspace", "file", "glob"),
@@ -222,7 +232,7 @@ def _output() -> dict[str, Any]:
         "filename": {"type": "string", "default": "{id}", "description": "template of a name without extension"},
         "format": {"enum": list(FORMATS), "default": "png"},
         "quality": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
-        "save": {"type": ["array", "null"], "items": {"type": "string"}},
+        "save": {"type": ["array", "null"], "items": {"enum": list(SAVED)}},
         "watermark": {"type": ["string", "null"], "description": "a text to hide in each picture"},
         "c2pa": {
             "type": ["object", "null"],

@@ -7,7 +7,7 @@ from typing import Any
 
 from sdbatch.spec import templates
 from sdbatch.spec.problems import Problems, near, show, unknown
-from sdbatch.spec.schema import FORMATS, OUTPUT_KEYS, RENDER, SAFETY, SIGNING_KEYS, SWITCH, Setting
+from sdbatch.spec.schema import FORMATS, OUTPUT_KEYS, RENDER, SAFETY, SAVED, SIGNING_KEYS, SWITCH, Setting
 from sdbatch.types import Output, Signing
 
 Sections = Mapping[str, Any]
@@ -41,7 +41,7 @@ def output(data: Sections, problems: Problems) -> Output:
         "filename": _filename,
         "format": _format,
         "quality": _quality,
-        "save": _texts,
+        "save": _saved,
         "c2pa": _signing,
     }
     given: dict[str, Any] = {}
@@ -108,9 +108,9 @@ def _quality(value: Any) -> str | None:
     return None if good else f"{show(value)} is not a whole number from 1 to 100"
 
 
-def _texts(value: Any) -> str | None:
-    good = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return None if good else f"{show(value)} is not a list of texts"
+def _saved(value: Any) -> str | None:
+    good = isinstance(value, list) and all(item in SAVED for item in value)
+    return None if good else f"{show(value)} is not a list of {', '.join(SAVED)}"
 
 
 def render(data: Sections, problems: Problems) -> dict[str, Any]:

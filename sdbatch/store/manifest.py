@@ -23,6 +23,7 @@ FOLDER, FAILURES = "manifest", "failures"
 _TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "json": pa.string()}
 _HEAD = [(name, pa.string()) for name in ("row", "id", "stage", "path")]
 _TAIL = [
+    *((name, pa.string()) for name in ("prompt_template", "negative_prompt_template", "fine_tunes")),
     *((name, pa.string()) for name in ("parent_id", "model_hash", "image_sha256", "mask_sha256", "file_sha256")),
     *((name, pa.string()) for name in ("pixel_sha256", "watermark")),
     ("watermark_bits", pa.float64()),
@@ -58,6 +59,7 @@ def record(row: Row, uses: frozenset[str], made: dict[str, Any]) -> Record:
         value = row.params.get(name) if name in uses else None
         line[name] = json.dumps(value, sort_keys=True) if parameter.kind == "json" and value is not None else value
     line.update({f"field_{name}": value for name, value in row.fields.items()})
+    line.update({f"{name}_template": text for name, text in row.templates.items() if text != line[name]})
     return {**line, **made, "schema_version": SCHEMA_VERSION}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SCHEMA = 1
@@ -30,10 +30,16 @@ SAMPLER_NAMES = {
 """How AUTOMATIC1111 spells each of `parameters.SCHEDULERS`."""
 
 _SCHEDULE_TYPES = {"karras": "Karras", "exponential": "Exponential", "beta": "Beta"}
-_MODES_WITH_STRENGTH = ("img2img", "inpaint", "outpaint", "depth2img")
+_MODES_WITH_STRENGTH = ("img2img", "inpaint", "depth2img", "upscale")
 
 
-def parameters_text(record_params: Mapping[str, Any], model_name: str, model_hash: str, version: str) -> str:
+def parameters_text(
+    record_params: Mapping[str, Any],
+    model_name: str,
+    model_hash: str,
+    version: str,
+    fine_tunes: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """What AUTOMATIC1111 would write about a picture.
 
     Prompts stand as they are, so a prompt that itself has a line `Negative prompt: ...` is read
@@ -44,14 +50,18 @@ def parameters_text(record_params: Mapping[str, Any], model_name: str, model_has
         model_name: as a person would call it; left out if empty.
         model_hash: hex digits of the model's hash, of which the first 10 are written; left out if empty.
         version: sdbatch's version, such as `0.1.0`.
+        fine_tunes: each with kind, name, short (its hash), and weight or strength: LoRAs and hypernetworks
+            are told as the tags that AUTOMATIC1111 has for them.
     """
-    prompt = str(record_params.get("prompt") or "")
+    prompt = " ".join([str(record_params.get("prompt") or ""), *_tags(fine_tunes)]).strip()
     negative = str(record_params.get("negative_prompt") or "")
     pairs = {
         **_settings(record_params),
         "Model hash": model_hash[:10] or None,
         "Model": model_name or None,
         **_extras(record_params),
+        "Lora hashes": _hashes(fine_tunes, "lora"),
+        "TI hashes": _hashes(fine_tunes, "embedding"),
         "RNG": "CPU",  # where it is missing, readers take the noise to be drawn on a GPU
         "Version": f"sdbatch {version}",
     }
@@ -67,12 +77,14 @@ def sdbatch_json(
     model_hash: str,
     fingerprint: str,
     version: str,
+    fine_tunes: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Everything that makes the picture again, as compact ASCII JSON with sorted keys.
 
     Args:
         id, row: the manifest's.
         params: parameters by name; null ones are left out, except `width` and `height`, which are always there.
+        fine_tunes: as the manifest has them; left out where there are none.
 
     Raises:
         ValueError: a number is not finite.
@@ -87,6 +99,7 @@ def sdbatch_json(
         "model_hash": model_hash,
         "fingerprint": fingerprint,
         "version": version,
+        **({"fine_tunes": list(fine_tunes)} if fine_tunes else {}),
     }
     return json.dumps(content, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
@@ -112,6 +125,20 @@ def _extras(params: Mapping[str, Any]) -> dict[str, Any]:
         "Clip skip": clip_skip + 1 if clip_skip is not None else None,
         "Eta DDIM": eta if eta and params.get("scheduler") == "ddim" else None,
     }
+
+
+def _tags(fine_tunes: Sequence[Mapping[str, Any]]) -> list[str]:
+    kinds = {"lora": ("lora", "weight"), "hypernetwork": ("hypernet", "strength")}
+    return [
+        f"<{kinds[tune['kind']][0]}:{tune['name']}:{_value(tune[kinds[tune['kind']][1]])}>"
+        for tune in fine_tunes
+        if tune["kind"] in kinds
+    ]
+
+
+def _hashes(fine_tunes: Sequence[Mapping[str, Any]], kind: str) -> str | None:
+    """`name: hash, name: hash` of one kind; None where there are none."""
+    return ", ".join(f"{tune['name']}: {tune['short']}" for tune in fine_tunes if tune["kind"] == kind) or None
 
 
 def _value(value: Any) -> str:

@@ -13,19 +13,26 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdbatch.errors import ModelError, PictureError, RowError, StoreError
+from sdbatch.errors import InputError, ModelError, PictureError, RowError, StoreError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.render import device
+from sdbatch.render.batch import Picture
 from sdbatch.render.device import Device
 from sdbatch.run import worker
-from sdbatch.run.worker import Task, Worker
+from sdbatch.run.worker import Worker
+from sdbatch.run.writing import Task, Writer
+from sdbatch.sources import names
+from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.models import Model
+from sdbatch.sources.names import Sources
 from sdbatch.store import images, watermark
 from sdbatch.types import Lease, Output, Render, Row
 
 RENDER = Render(4, 2, "float32", "cpu", "sdpa", False, False, "auto", "degrade")
 RAISES = 1000
 """Seeds from here on make the renderer raise."""
+MISSING = 999
+"""The seed whose input picture cannot be read."""
 
 
 def pixels(seed: int) -> NDArray[np.uint8]:
@@ -37,32 +44,32 @@ class Renderer:
 
     calls: list[tuple[list[int], int]]  # seeds and batch shape
 
-    def __init__(self, render: Render) -> None:
+    def __init__(self, render: Render, sources: Sources) -> None:
         type(self).calls = []
 
-    def render(self, rows: Sequence[Row], path: Path, size: int) -> list[NDArray[np.uint8]]:
+    def render(self, rows: Sequence[Row], size: int) -> list[Picture | InputError]:
         seeds = [row.params["seed"] for row in rows]
         self.calls.append((seeds, size))
         if any(seed >= RAISES for seed in seeds):
             raise PictureError("not\n  finite")
-        return [pixels(seed) for seed in seeds]
+        return [InputError("no such file") if seed == MISSING else Picture(pixels(seed)) for seed in seeds]
 
 
 class Models:
     """Every name is one model."""
 
-    def __init__(self, base: Path, pins: Mapping[str, str | None]) -> None: ...
+    def __init__(self, base: Path, pins: Mapping[str, str | None] | None, cache: HashCache) -> None: ...
 
     def resolve(self, name: str, revision: str | None) -> Model:
         if name == "broken":
             raise ModelError("model 'broken': no such file")
-        return Model(name, Path("folder"), None, "sd", "ab" * 32, (64, 64), ("txt2img",))
+        return Model(name, Path("folder"), None, "sd", "ab" * 32, (64, 64), {}, "diffusers")
 
 
 @pytest.fixture(autouse=True)
 def _pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "Renderer", Renderer)
-    monkeypatch.setattr(worker, "ModelSource", Models)
+    monkeypatch.setattr(names, "ModelSource", Models)
 
 
 def task(tmp_path: Path, **changes: Any) -> Task:
@@ -110,8 +117,29 @@ def test_a_failing_row_fails_alone_and_the_others_are_made_at_the_same_shape(tmp
     assert not (tmp_path / row(RAISES).path).exists()
 
 
+def test_a_row_whose_input_cannot_be_read_fails_alone_and_at_once(tmp_path: Path) -> None:
+    result = Worker(task(tmp_path)).run(Lease(0, (row(1), row(MISSING), row(MISSING, 1), row(2))))
+    assert made(result) == [1, 2]
+    assert [(one.row, one.error, one.message) for one in result.failures] == [
+        (row(MISSING).row, "InputError", "no such file"), (row(MISSING, 1).row, "InputError", "no such file"),
+    ]  # fmt: skip
+    assert len(Renderer.calls) == 1
+
+
+def test_what_output_save_names_is_written_beside_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    drawn = Picture(pixels(1), {"depth": grey.astype(np.uint16) * 256, "control": grey, "control2": grey, "mask": grey})
+    monkeypatch.setattr(Renderer, "render", lambda self, rows, size: [drawn] * len(rows))
+    lease = Lease(0, (row(1, 0, "images/a.png"), row(1, 1, "images/b.png")))
+    Worker(task(tmp_path, output=Output(save=("depth", "control")))).run(lease)
+    files = {path.name for path in (tmp_path / "images").iterdir()}
+    assert files == {f"{name}{more}.png" for name in "ab" for more in ("", ".depth", ".control", ".control2")}
+    depth = np.asarray(Image.open(tmp_path / "images" / "a.depth.png"))
+    assert depth.dtype == np.uint16 and np.array_equal(depth, drawn.beside["depth"])
+
+
 def test_whatever_a_model_raises_is_a_rows_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def render(self: Renderer, rows: Sequence[Row], path: Path, size: int) -> list[NDArray[np.uint8]]:
+    def render(self: Renderer, rows: Sequence[Row], size: int) -> list[Picture | InputError]:
         raise MemoryError
 
     monkeypatch.setattr(Renderer, "render", render)
@@ -183,7 +211,8 @@ def test_a_disk_that_cannot_be_written_ends_the_lease(tmp_path: Path) -> None:
 
 
 def fingerprint(tmp_path: Path, size: int = 4, model: str = "ab", **changes: Any) -> str:
-    return Worker(task(tmp_path, **changes)).fingerprint(size, model)
+    at_work = task(tmp_path, **changes)
+    return Writer(at_work, Sources(at_work.base)).fingerprint(size, model)
 
 
 CHANGES: dict[str, Callable[[Path], str]] = {
@@ -193,6 +222,7 @@ CHANGES: dict[str, Callable[[Path], str]] = {
     "threads": lambda path: fingerprint(path, render=replace(RENDER, threads=3)),
     "attention": lambda path: fingerprint(path, render=replace(RENDER, attention="eager")),
     "compile": lambda path: fingerprint(path, render=replace(RENDER, compile=True)),
+    "vram": lambda path: fingerprint(path, render=replace(RENDER, vram="low")),
     "vae_tiling": lambda path: fingerprint(path, render=replace(RENDER, vae_tiling=True)),
 }
 
@@ -259,9 +289,8 @@ def test_what_a_safety_checker_flags(
 
 def test_a_model_without_a_safety_checker_gives_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "Checkers", Checkers)
-    monkeypatch.setattr(
-        Models, "resolve", lambda self, *names: Model("m", Path("bare"), None, "sd", "ab" * 32, (64, 64), ("txt2img",))
-    )
+    bare = Model("m", Path("bare"), None, "sd", "ab" * 32, (64, 64), {}, "diffusers")
+    monkeypatch.setattr(Models, "resolve", lambda self, *names: bare)
     result = Worker(task(tmp_path, output=Output(safety="drop"))).run(Lease(0, (row(2),)))
     assert [record["safety"] for record in result.records] == [None]
 
@@ -274,7 +303,9 @@ def large(seed: int) -> NDArray[np.uint8]:
 def test_a_watermark_is_written_read_again_and_recorded(
     format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Renderer, "render", lambda self, rows, *rest: [large(row.params["seed"]) for row in rows])
+    monkeypatch.setattr(
+        Renderer, "render", lambda self, rows, *rest: [Picture(large(row.params["seed"])) for row in rows]
+    )
     quality = {"png": None, "webp": 90, "jpeg": 75}[format]
     output = Output(format=format, quality=quality, watermark="mark")
     result = Worker(task(tmp_path, output=output)).run(Lease(0, (row(1),)))

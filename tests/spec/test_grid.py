@@ -17,13 +17,22 @@ from sdbatch.spec.grid import Rows
 HASH = "0" * 64
 
 
-def resolve(name: str, revision: str | None) -> tuple[str, tuple[int, int], str]:
-    """Models that need no files: `demo` and `other` are 64 x 64."""
-    return (HASH if name == "demo" else "1" * 64), (64, 64), "sd"
+class Names:
+    """Every name is a model; a picture's content is its name."""
+
+    def model(self, name: str, revision: str | None) -> tuple[str, tuple[int, int], str]:
+        """Models that need no files: `demo` and `other` are 64 x 64."""
+        return (HASH if name == "demo" else "1" * 64), (64, 64), "sd"
+
+    def content(self, parameter: str, value: Any) -> Any:
+        return value and f"content of {value}"
+
+    def picture_size(self, value: Any) -> tuple[int, int]:
+        return (100, 50) if value else (0, 0)
 
 
 def rows(job: dict[str, Any], table: pa.Table | None = None, base: Path = Path("/nowhere")) -> Rows:
-    return Rows(load.job_from_mapping(job, base), table, resolve)
+    return Rows(load.job_from_mapping(job, base), table, Names())
 
 
 def prompts(made: Rows) -> list[str]:
@@ -128,14 +137,14 @@ def test_streamed_ids_are_those_of_the_plain_definition(
 
 def test_one_picture_in_two_rows_has_one_id_and_two_row_keys() -> None:
     table = pa.table({"prompt": ["a star", "a star"], "label": ["one", "two"]})
-    made = Rows(load.job_from_mapping({}, Path("/nowhere")), table, resolve)
+    made = Rows(load.job_from_mapping({}, Path("/nowhere")), table, Names())
     first, second = made.take([0, 1])
     assert first.id == second.id and first.row != second.row
     assert (first.fields, second.fields) == ({"label": "one"}, {"label": "two"})
 
 
 def test_a_tables_prompts_are_taken_as_they_are() -> None:
-    made = Rows(load.job_from_mapping({}, Path("/nowhere")), pa.table({"prompt": ["{not} a {field}"]}), resolve)
+    made = Rows(load.job_from_mapping({}, Path("/nowhere")), pa.table({"prompt": ["{not} a {field}"]}), Names())
     assert prompts(made) == ["{not} a {field}"]
 
 
@@ -160,8 +169,11 @@ def test_batches_mix_prompts_seeds_and_guidance_but_not_sizes() -> None:
     ("job", "says"),
     [
         ({"strength": 0.5}, "mode txt2img has no use for it"),
-        ({"loras": ["a"]}, "not supported yet"),
-        ({"mode": "upscale"}, "not in this version"),
+        ({"loras": [7]}, "neither a name nor"),
+        ({"mode": "img2img"}, "mode img2img needs it in every row"),
+        ({"mode": "depth2img", "image": "a.png"}, "is of kind 'sd', which does controlnet, img2img"),
+        ({"mode": "inpaint", "image": "a.png", "mask": [1, 2]}, "mask"),
+        ({"scheduler": "lcm", "steps": 51}, "51 is too many for scheduler lcm; at most 50"),
         (
             {"grid": {"seed": {"range": [0, 10**6]}, "a": {"range": [0, 10**6]}}, "prompt": "{a}"},
             "at most 1,000,000,000",
@@ -179,9 +191,9 @@ def test_a_row_that_is_impossible_is_told_with_its_line(tmp_path: Path) -> None:
         "prompt: a star\nsigmas: karras\ngrid:\n  seed: [1]\n  scheduler: [euler, pndm]\n", encoding="utf-8"
     )
     with pytest.raises(SpecError, match=r"job\.yaml:2: sigmas: scheduler pndm takes none; these do: deis"):
-        list(Rows(load.job(path), None, resolve).batches())
+        list(Rows(load.job(path), None, Names()).batches())
     with pytest.raises(SpecError) as caught:
-        list(Rows(load.job(path, ["sigmas=beta"]), None, resolve).batches())
+        list(Rows(load.job(path, ["sigmas=beta"]), None, Names()).batches())
     assert caught.value.problems[0].line is None
 
 
@@ -192,13 +204,13 @@ def test_samplers_with_sigmas_pass(sigmas: str) -> None:
 
 def test_an_empty_cell_is_the_top_level_value() -> None:
     table = pa.table({"prompt": ["a {seed}", None], "seed": [None, 5], "steps": [7, None]})
-    made = Rows(load.job_from_mapping({"prompt": "an {seed}", "seed": 3, "steps": 9}, Path("/nowhere")), table, resolve)
+    made = Rows(load.job_from_mapping({"prompt": "an {seed}", "seed": 3, "steps": 9}, Path("/nowhere")), table, Names())
     assert prompts(made) == ["a {seed}", "an 5"]
     assert [(row.params["seed"], row.params["steps"]) for row in made.take([0, 1])] == [(3, 7), (5, 9)]
 
 
 def test_a_tables_prompt_leaves_the_specs_negative_prompt_a_template() -> None:
     job = {"negative_prompt": "{bad} thing", "grid": {"bad": ["ugly", "dull"]}}
-    made = Rows(load.job_from_mapping(job, Path("/nowhere")), pa.table({"prompt": ["{bad}"]}), resolve)
+    made = Rows(load.job_from_mapping(job, Path("/nowhere")), pa.table({"prompt": ["{bad}"]}), Names())
     assert [row.params["negative_prompt"] for row in made.take([0, 1])] == ["ugly thing", "dull thing"]
     assert prompts(made) == ["{bad}"] * 2

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdbatch.errors import ModelError
 from sdbatch.modes import controlnet
 from sdbatch.render import depth, inputs
 from sdbatch.render.batch import Batch, Context, Picture
 from sdbatch.sources import edges
+from sdbatch.sources.names import ESTIMATOR
 from sdbatch.types import Row
 
 Pixels = NDArray[np.uint8]
@@ -49,17 +49,7 @@ def _control(context: Context, name: str, method: Any) -> Pixels:
     if kind == "canny":
         found: Pixels = context.inputs.kept(key, lambda: edges.canny(picture, *(setting or ())))
         return found
-    model = context.sources.models.resolve(setting or _estimator(params["model"]))
+    model = context.sources.models.resolve(setting or ESTIMATOR)
     estimator, extractor = (context.models.part(model, part) for part in ("depth_estimator", "feature_extractor"))
     found = context.inputs.kept(key, lambda: depth.grey(depth.estimate(estimator, extractor, picture), width, height))
     return found
-
-
-def _estimator(model: str) -> str:
-    """The model whose depth estimator serves, where a row names none."""
-    if model.startswith("demo"):
-        return "demo-depth"
-    raise ModelError(
-        "control_preprocessor depth: name a model that has a depth estimator, as in {depth: "
-        "stabilityai/stable-diffusion-2-depth}"
-    )

@@ -55,7 +55,7 @@ def draw(batch: Batch, prepared: Sequence[Prepared]) -> list[Picture]:
     if int(params["steps"] * strength) < 1:
         found = latents.decode(pipe, start)
     else:
-        pipe.first_noise = batch.noise(width, height)
+        pipe.first_noise, pipe.pure = batch.noise(width, height), strength == 1
         small = (width // pipe.vae_scale_factor, height // pipe.vae_scale_factor)
         seen = torch.cat([depth.condition(one.depth, *small) for one in batch.pad(prepared)])
         found = batch.call(image=start, depth_map=seen)

@@ -25,7 +25,7 @@ def draw(batch: Batch, prepared: Sequence[NDArray[np.uint8]]) -> list[Picture]:
     start = _latents(batch, prepared)
     if int(params["steps"] * params["strength"]) < 1:
         return [Picture(pixels) for pixels in batch.pictures(latents.decode(pipe, start))]
-    pipe.first_noise = batch.noise(params["width"], params["height"])
+    pipe.first_noise, pipe.pure = batch.noise(params["width"], params["height"]), params["strength"] == 1
     made = batch.call(image=start)
     return [Picture(pixels) for pixels in batch.pictures(made)]
 

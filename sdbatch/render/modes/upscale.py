@@ -138,7 +138,7 @@ def _some(
     )
     if int(params["steps"] * params["strength"]) < 1:
         return list(latents.decode(pipe, start)[: len(boxes)])
-    pipe.first_noise = torch.cat([part(first, top, left) for top, left in padded])
+    pipe.first_noise, pipe.pure = torch.cat([part(first, top, left) for top, left in padded]), params["strength"] == 1
     one = batch.repeated(at, [*draws, *copies])
     return list(one.call(image=start, strength=params["strength"], eta=params["eta"])[: len(boxes)])
 

@@ -1,0 +1,145 @@
+"""Pictures made → files with their metadata, and a record of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdbatch import __version__, modes
+from sdbatch.render import device
+from sdbatch.render.batch import Picture
+from sdbatch.sources import masks
+from sdbatch.sources.models import Model
+from sdbatch.sources.names import Sources
+from sdbatch.store import c2pa, images, metadata, watermark
+from sdbatch.store.base import LocalStore
+from sdbatch.store.directory import now
+from sdbatch.store.manifest import record
+from sdbatch.types import Output, Record, Render, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker is told once: where and how, the same for every lease of a run.
+
+    Attributes:
+        memory: the device's memory in GiB, which the batch table reads.
+        base: relative model folders start here.
+        pins: the commits of hub models.
+    """
+
+    run: str
+    directory: Path
+    base: Path
+    render: Render
+    output: Output
+    memory: int
+    pins: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A picture's pixels, and how they came about."""
+
+    row: Row
+    twins: tuple[Row, ...]
+    picture: Picture
+    model: Model
+    size: int
+    seconds: float
+    safety: str | None = None
+
+
+class Writer:
+    """Writes what a worker makes; may be used by several threads.
+
+    Args:
+        sources: finds the inputs whose hashes are recorded.
+    """
+
+    def __init__(self, task: Task, sources: Sources) -> None:
+        self._task, self._sources = task, sources
+        self._store = LocalStore(task.directory)
+        self.device = device.describe(task.render.device)
+        self._versions = device.versions()
+        self._signer = c2pa.Signer(task.output.c2pa, task.base) if task.output.c2pa is not None else None
+
+    def write(self, made: Made) -> list[Record]:
+        """Write a picture once a file name; one record for every row alike in id.
+
+        Raises:
+            StoreError: the directory cannot be written.
+            RowError: the picture cannot hold its watermark.
+        """
+        row, model, output = made.row, made.model, self._task.output
+        fingerprint = self.fingerprint(made.size, model.hash)
+        uses = modes.get(row.params["mode"]).USES
+        params = {name: value for name, value in row.params.items() if name in uses}
+        tunes = self._sources.finetunes.choose(params).listing()
+        texts = images.Texts(
+            parameters=metadata.parameters_text(params, model.name, model.hash, __version__, tunes),
+            sdbatch=metadata.sdbatch_json(row.id, row.row, params, model.hash, fingerprint, __version__, tunes),
+        )
+        mark = output.watermark
+        pixels = made.picture.pixels if mark is None else watermark.embed(made.picture.pixels, mark)
+        data = images.encode(pixels, output.format, output.quality, texts)
+        if self._signer is not None:
+            data = self._signer.sign(data, output.format, composite=params.get("image") is not None)
+        how = {
+            **self._how(made, params),
+            "fine_tunes": json.dumps(tunes, sort_keys=True) if tunes else None,
+            "file_sha256": hashlib.sha256(data).hexdigest(),
+            "pixel_sha256": images.pixel_sha256(pixels),
+            "watermark": mark,
+            "watermark_bits": None if mark is None else watermark.share_in_file(data, mark),
+            "fingerprint": fingerprint,
+        }
+        everyone = (row, *made.twins)
+        for path in dict.fromkeys(one.path for one in everyone):
+            for name, array in made.picture.beside.items():
+                if name.rstrip("0123456789") in output.save:
+                    self._store.replace(images.beside(path, name), images.plain_png(array))
+            self._store.replace(path, data)
+        return [record(one, uses, {**how, "finished_at": now()}) for one in everyone]
+
+    def _how(self, made: Made, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a record says of a picture's making, that its pixels and its file do not show."""
+        render = self._task.render
+        return {
+            "model_hash": made.model.hash,
+            "image_sha256": self._sha256([params.get("image") or params.get("control_image")]),
+            "mask_sha256": self._sha256(masks.names(params.get("mask"))),
+            "safety": made.safety,
+            "device": self.device.kind,
+            "dtype": render.dtype,
+            "batch_size": made.size,
+            "threads": render.threads if self.device.name == "cpu" else None,
+            "versions": json.dumps(self._versions, sort_keys=True),
+            "seconds": round(made.seconds, 6),
+            "run": self._task.run,
+        }
+
+    def _sha256(self, names: Sequence[Any]) -> str | None:
+        """The content hash of the one picture that is named; None where there is none, or a list."""
+        return self._sources.inputs.find(names[0]).sha256 if names and isinstance(names[0], str) else None
+
+    def fingerprint(self, size: int, model_hash: str) -> str:
+        """How pictures are made here: blake2b-80 over everything outside the id that changes bits."""
+        render = self._task.render
+        parts = {
+            "device": self.device.kind,
+            "versions": self._versions,
+            "model": model_hash,
+            "dtype": render.dtype,
+            "batch_size": size,
+            "threads": render.threads if self.device.name == "cpu" else None,
+            "attention": render.attention,
+            "compile": render.compile,
+            "vae_tiling": render.vae_tiling,
+            **({"vram": render.vram} if render.vram == "low" else {}),
+        }
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
