@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sdbatch.errors import ModelError
@@ -17,7 +17,7 @@ from sdbatch.sources import layouts, single_file
 from sdbatch.sources.models import Model
 
 # What reading a broken file or a folder of another make ends in, in these libraries.
-_BROKEN = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
+_BROKEN = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, SafetensorError)
 _PROCESSORS = {
     "CLIPFeatureExtractor": "CLIPImageProcessorPil",
     "CLIPImageProcessor": "CLIPImageProcessorPil",
@@ -51,19 +51,34 @@ def components(model: Model, dtype: torch.dtype) -> dict[str, Any]:
 
 def _single_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
     found = single_file.read(model.name, model.path)
-    state = load_file(str(model.path))
+    try:
+        state = load_file(str(model.path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"model {model.name!r}: {model.path} is no whole safetensors file: {_first(error)}") from error
     if found.kind == "vae":
-        return {"vae": original.weights(model.name, "vae", diffusers.AutoencoderKL, state, found, dtype)}
+        return {"vae": _made(model, "vae", diffusers.AutoencoderKL, state, found, dtype)}
     made = {}
     for part, what in layouts.classes(model.name, found.config).items():
         if part in (layouts.SAFETY, "feature_extractor"):
             continue
-        kind = _class(model, part, *what)
-        try:
-            made[part] = original.component(model.name, part, kind, state, found, dtype)
-        except _BROKEN as error:
-            raise ModelError(f"model {model.name!r}: {part} cannot be loaded as {what[1]}: {_first(error)}") from error
+        made[part] = _made(model, part, _class(model, part, *what), state, found, dtype)
     return made
+
+
+def _made(
+    model: Model, part: str, kind: Any, state: original.State, found: single_file.SingleFile, dtype: torch.dtype
+) -> Any:
+    """One component out of a single file's tensors.
+
+    Raises:
+        ModelError: the tensors do not make it.
+    """
+    try:
+        return original.component(model.name, part, kind, state, found, dtype)
+    except _BROKEN as error:
+        raise ModelError(
+            f"model {model.name!r}: {part} cannot be loaded as {kind.__name__}: {_first(error)}"
+        ) from error
 
 
 def _part(model: Model, part: str, what: tuple[str, str], dtype: torch.dtype) -> Any:
@@ -75,7 +90,6 @@ def _part(model: Model, part: str, what: tuple[str, str], dtype: torch.dtype) ->
     kind, folder = _class(model, part, *what), model.parts[part]
     options: dict[str, Any] = {"local_files_only": True}
     if issubclass(kind, torch.nn.Module):
-        _refuse_pickles(model, part, folder)
         precision = "torch_dtype" if what[0] == "diffusers" else "dtype"
         options |= {"use_safetensors": True, "variant": layouts.variant(folder), precision: dtype}
     try:
@@ -106,17 +120,6 @@ def _makers() -> tuple[type, ...]:
         transformers.PreTrainedTokenizerBase,
         ImageProcessingMixin,
     )
-
-
-def _refuse_pickles(model: Model, part: str, folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = sorted(file.name for file in folder.glob("*") if file.suffix in layouts.PICKLES)
-    if pickles:
-        raise ModelError(
-            f"model {model.name!r}: {part} is there only as {pickles[0]}, a pickle, which can run code; "
-            f"sdbatch models convert {model.path} makes safetensors of it"
-        )
 
 
 def _first(error: Exception) -> str:

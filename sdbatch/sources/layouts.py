@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ _LONE = {"ControlNetModel": "controlnet", "AutoencoderKL": "vae"}
 _CHANNELS = {4: "sd", 5: "sd-depth", 7: "sd-upscale", 9: "sd-inpaint"}
 _VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema|ema)[.-]")
 _TEXTS = (".json", ".txt", ".model")
+_INDEX = re.compile(r"\.index(\.\w+)?\.json$")  # how a file's name ends that says which shard holds which weight
+_WEIGHTLESS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "ImageProcessor", "ImageProcessorPil")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Layout:
         lone: the folder is one part, not a pipeline.
         size: width and height in pixels that the model was made for; (0, 0) for a lone part.
         files: name within the model → the file, of all files that decide pixels.
+        networks: the parts that need weights.
     """
 
     kind: str
@@ -38,6 +41,7 @@ class Layout:
     lone: bool
     size: tuple[int, int]
     files: Mapping[str, Path]
+    networks: tuple[str, ...]
 
 
 def read(name: str, path: Path, *, embedded: bool = False) -> Layout:
@@ -58,9 +62,52 @@ def read(name: str, path: Path, *, embedded: bool = False) -> Layout:
     for part, folder in sorted(parts.items()):
         if part == SAFETY or (part == "feature_extractor" and "depth_estimator" not in parts):
             continue  # it sees finished pictures only
-        files |= {f"{part}/{file.name}": file for file in _part_files(name, folder)}
+        files |= {f"{part}/{file.name}": file for file in _part_files(folder)}
     kind, size = _pipeline(name, index, parts)
-    return Layout(kind, parts, False, size, files)
+    return Layout(kind, parts, False, size, files, networks(_classes(name, index)))
+
+
+def networks(found: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
+    """Of components and their classes those that need weights, but for the safety checker, which may be left out."""
+    return tuple(part for part, what in found.items() if part != SAFETY and not what[1].endswith(_WEIGHTLESS))
+
+
+def check_weights(name: str, path: Path, layout: Layout) -> None:
+    """See that every network has its weights, as safetensors; none is read.
+
+    Args:
+        path: the model's folder.
+
+    Raises:
+        ModelError: weights, or some of their shards, are missing or only there as a pickle.
+    """
+    for part in layout.networks:
+        folder = layout.parts[part]
+        there = {file.name for file in folder.iterdir()}
+        files = chosen(there)
+        if not any(file.endswith(".safetensors") for file in files):
+            raise ModelError(no_weights(name, part, there, f"sdbatch models convert {path}"))
+        for index in (file for file in files if _INDEX.search(file)):
+            shards = config(name, folder / index).get("weight_map")
+            lost = {str(shard) for shard in shards.values()} - there if isinstance(shards, dict) else set()
+            if lost:
+                raise ModelError(f"model {name!r}: {folder / min(lost)} is missing; {index} names it")
+
+
+def no_weights(name: str, part: str, there: Iterable[str], convert: str) -> str:
+    """What to say of a part that has no safetensors.
+
+    Args:
+        there: names of the files that it has.
+        convert: what makes safetensors of pickles.
+    """
+    pickles = sorted(file for file in there if file.endswith(PICKLES))
+    if not pickles:
+        return f"model {name!r}: {part} has no weights (.safetensors)"
+    return (
+        f"model {name!r}: {part} is there only as {pickles[0]}, a pickle, which can run code and is not read; "
+        f"{convert} makes safetensors of it"
+    )
 
 
 def classes(name: str, path: Path) -> dict[str, tuple[str, str]]:
@@ -74,10 +121,24 @@ def classes(name: str, path: Path) -> dict[str, tuple[str, str]]:
 
 def variant(folder: Path) -> str | None:
     """Which files of a part to read: None for its plain safetensors, `fp16` or `bf16` where it has only those."""
-    names = [file.name for file in folder.glob("*.safetensors")]
-    if any(not _VARIANT.search(name) for name in names):
+    return _variant([file.name for file in folder.glob("*.safetensors")])
+
+
+def chosen(names: Iterable[str]) -> list[str]:
+    """Of a part's files those that are read: its configuration, and of its weights one variant."""
+    texts = (name for name in names if name.endswith(_TEXTS))
+    files = [name for name in texts if not _INDEX.search(name) or ".safetensors." in name]
+    weights = [name for name in names if name.endswith(".safetensors")]
+    kind = _variant(weights)
+    marks = {name: _VARIANT.search(name) for name in sorted([*files, *weights])}
+    return [name for name, mark in marks.items() if mark is None or mark[1] == kind]
+
+
+def _variant(weights: Iterable[str]) -> str | None:
+    marks = [_VARIANT.search(name) for name in weights]
+    if None in marks:
         return None
-    return next((kind for kind in ("fp16", "bf16") if any(f".{kind}" in name for name in names)), None)
+    return next((kind for kind in ("fp16", "bf16") if any(mark and mark[1] == kind for mark in marks)), None)
 
 
 def config(name: str, path: Path) -> dict[str, Any]:
@@ -117,7 +178,7 @@ def _lone(name: str, path: Path) -> Layout:
         fits = " or ".join(_LONE)
         raise ModelError(f"model {name!r}: {path} holds {said}; a model has a {INDEX}, a lone part is a {fits}")
     kind = _LONE[class_name]
-    return Layout(kind, {kind: path}, True, (0, 0), {file.name: file for file in _part_files(name, path)})
+    return Layout(kind, {kind: path}, True, (0, 0), {file.name: file for file in _part_files(path)}, (kind,))
 
 
 def _pipeline(name: str, index: Mapping[str, Any], parts: Mapping[str, Path]) -> tuple[str, tuple[int, int]]:
@@ -165,11 +226,5 @@ def _shared(name: str, path: Path) -> dict[str, str]:
     return {part: str(folder) for part, folder in config(name, path / "shared.json").items()}
 
 
-def _part_files(name: str, folder: Path) -> Iterator[Path]:
-    """A part's configuration and weights; of the weights one variant."""
-    files = sorted(file for file in folder.glob("*") if file.suffix in (*_TEXTS, ".safetensors"))
-    chosen = variant(folder)
-    for file in files:
-        marked = _VARIANT.search(file.name)
-        if marked is None or (chosen is not None and marked[1] == chosen):
-            yield file
+def _part_files(folder: Path) -> list[Path]:
+    return [folder / name for name in chosen({file.name for file in folder.glob("*") if file.is_file()})]

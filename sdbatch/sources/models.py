@@ -105,6 +105,7 @@ class ModelSource:
                 digest = self._digest(name, {"checkpoint": path, **single.files})
             return Model(name, path, commit, single.kind, digest, single.size, {}, "single-file")
         found = layouts.read(name, path, embedded=path.parent == EMBEDDED)
+        layouts.check_weights(name, path, found)
         digest = self._digest(name, found.files)
         layout: Literal["part", "diffusers"] = "part" if found.lone else "diffusers"
         return Model(name, path, commit, found.kind, digest, found.size, found.parts, layout)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdbatch.errors import ModelError
-from sdbatch.sources import layouts
+from sdbatch.sources import headers, layouts
+from sdbatch.sources.headers import Header
 from sdbatch.sources.vocabulary import CONFIGS
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 _FIRST = UNET + "input_blocks.0.0.weight"
 _ATTENTION = ".attn2.to_k.weight"
-_MOST = 100 * 2**20  # bytes of a header, as the safetensors library allows
 _FAMILIES = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # by the width of the text embeddings
 _SIZES = {"sd1": 512, "sd2": 512, "sdxl": 1024}
 _NATIVE = {"sd1": ("sd", "sd-inpaint"), "sd2": ("sd", "sd-inpaint"), "sdxl": ("sdxl", "sdxl-inpaint")}
@@ -33,14 +32,6 @@ _OTHERS = (
     ("down_blocks.", "one part of a diffusers folder; use the folder"),
     ("text_model.", "one part of a diffusers folder; use the folder"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A safetensors header: the shape of each tensor, and the metadata."""
-
-    shapes: Mapping[str, tuple[int, ...]]
-    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +59,14 @@ def header(name: str, path: Path) -> Header:
     """Read a file's header.
 
     Raises:
-        ModelError: it is no whole safetensors file.
+        ModelError: it is no whole safetensors file, or its header contradicts itself.
     """
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            loaded = json.loads(file.read(length)) if length <= _MOST else None
-        if not isinstance(loaded, dict):
-            raise ValueError("no header")
-        metadata = {str(key): str(value) for key, value in loaded.pop("__metadata__", {}).items()}
-        end = max((int(tensor["data_offsets"][1]) for tensor in loaded.values()), default=0)
-        shapes = {key: tuple(map(int, tensor["shape"])) for key, tensor in loaded.items()}
+        return headers.read(path)
     except OSError as error:
         raise ModelError(f"model {name!r}: cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise ModelError(f"model {name!r}: {path} is no safetensors file") from error
-    if path.stat().st_size < 8 + length + end:
-        raise ModelError(f"model {name!r}: {path} is cut short; fetch it again")
-    return Header(shapes, metadata)
+    except ValueError as error:
+        raise ModelError(f"model {name!r}: {path}: {error}") from error
 
 
 def read(name: str, path: Path) -> SingleFile:

@@ -202,8 +202,21 @@ def test_a_part_that_is_only_a_pickle_is_refused(folders: dict[str, Path], tmp_p
         components(resolve(path), torch.float32)
 
 
-def test_a_part_without_weights_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "file", "class_name"),
+    [
+        ("vae", "diffusion_pytorch_model.safetensors", "AutoencoderKL"),
+        ("unet", "diffusion_pytorch_model.safetensors", "UNet2DConditionModel"),
+        ("text_encoder", "model.safetensors", "CLIPTextModel"),
+    ],
+)
+@pytest.mark.parametrize("keep", [0, 4, 1000, -1])
+def test_a_part_whose_weights_are_broken_is_refused(
+    part: str, file: str, class_name: str, keep: int, folders: dict[str, Path], tmp_path: Path
+) -> None:
     path = shutil.copytree(folders["sd"], tmp_path / "model")
-    (path / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"torn")
-    with pytest.raises(ModelError, match="vae cannot be loaded as AutoencoderKL"):
+    weights = path / part / file
+    weights.write_bytes(weights.read_bytes()[:keep])
+    with pytest.raises(ModelError, match=f"{part} cannot be loaded as {class_name}: .") as caught:
         components(resolve(path), torch.float32)
+    assert "\n" not in str(caught.value)

@@ -104,6 +104,16 @@ def test_a_checkpoint_that_lacks_weights_is_refused(original: Any, tiny: Any, tm
             components(resolve(less), torch.float32)
 
 
+def test_a_file_with_bytes_of_nothing_is_refused(original: Any, tiny: Any, tmp_path: Path) -> None:
+    """Its header says nothing wrong of any one tensor; the library refuses the whole."""
+    path = write(original, tiny.sd(tmp_path / "sd"), tmp_path / "one.safetensors", {"text_encoder": CLIP})
+    with path.open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(ModelError, match=r"one\.safetensors is no whole safetensors file: .") as caught:
+        components(resolve(path), torch.float32)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_configuration_that_does_not_fit_is_refused(original: Any, tiny: Any, tmp_path: Path) -> None:
     path = write(original, tiny.sd(tmp_path / "sd"), tmp_path / "one.safetensors", {"text_encoder": CLIP})
     shutil.rmtree(tmp_path / "one.config")

@@ -143,7 +143,7 @@ def test_a_model_is_looked_up_once(tmp_path: Path) -> None:
         ("demo-none", r"no such embedded model; there are: .*demo"),
         ("weights.ckpt", r"pickles, which can run code"),
         ("a/b.bin", r"pickles, which can run code"),
-        ("single.safetensors", "single.safetensors is no safetensors file"),
+        ("single.safetensors", "single.safetensors: not a safetensors file"),
         ("none.safetensors", "no such file"),
         ("none", r"no such folder \(.*/none\), and not a Hugging Face id \(owner/name\) or one of .*demo"),
         ("./no/ne", "no such folder"),
@@ -289,4 +289,42 @@ def test_where_there_is_only_fp16_it_is_what_counts(tmp_path: Path) -> None:
     half = weights.rename(weights.with_suffix(".fp16.safetensors"))
     before = digest(tmp_path)
     half.write_bytes(b"others")
+    assert digest(tmp_path) != before
+
+
+def shards(folder: Path, mark: str = "") -> Path:
+    """A UNet's weights in two shards, of which the second is missing; `mark` is `.fp16` or nothing."""
+    (folder / "diffusion_pytorch_model.safetensors").unlink(missing_ok=True)
+    names = [f"diffusion_pytorch_model{mark}-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    (folder / names[0]).write_bytes(b"weights")
+    index = {"metadata": {}, "weight_map": dict(zip("ab", names, strict=True))}
+    (folder / f"diffusion_pytorch_model.safetensors.index{mark}.json").write_text(json.dumps(index), encoding="utf-8")
+    return folder / names[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda unet: None, r"unet has no weights \(\.safetensors\)"),
+        (
+            add("weights.bin", b""),
+            r"unet is there only as weights\.bin, a pickle.*models convert .*/model makes",
+        ),
+        (shards, r"unet/diffusion_pytorch_model-00002-of-00002\.safetensors is missing; .*index\.json names it"),
+        (lambda unet: shards(unet, ".fp16"), r"model\.fp16-00002-of-00002\.safetensors is missing; .*fp16\.json names"),
+    ],
+)
+def test_a_folder_whose_weights_are_not_there(change: Callable[[Path], object], says: str, tmp_path: Path) -> None:
+    unet = lay_out(tmp_path / "model") / "unet"
+    (unet / "diffusion_pytorch_model.safetensors").unlink()
+    change(unet)
+    with pytest.raises(ModelError, match=says):
+        source(tmp_path).resolve("model")
+
+
+@pytest.mark.parametrize("mark", ["", ".fp16"])
+def test_a_folder_with_all_shards(mark: str, tmp_path: Path) -> None:
+    shards(lay_out(tmp_path / "model") / "unet", mark).write_bytes(b"more weights")
+    before = digest(tmp_path)
+    shards(tmp_path / "model" / "unet", mark).write_bytes(b"other weights")
     assert digest(tmp_path) != before

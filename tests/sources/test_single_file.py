@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,14 +33,17 @@ def unet(channels: int, width: int) -> dict[str, list[int]]:
 
 
 def write(path: Path, shapes: Mapping[str, list[int]], metadata: Mapping[str, str] | None = None) -> Path:
-    """A file that is all header: its tensors are said to have no bytes."""
-    tensors: dict[str, Any] = {
-        key: {"dtype": "F16", "shape": shape, "data_offsets": [0, 0]} for key, shape in shapes.items()
-    }
+    """A file that is all header: its weights are a hole."""
+    tensors: dict[str, Any] = {}
+    end = 0
+    for key, shape in shapes.items():
+        start, end = end, end + 2 * math.prod(shape)
+        tensors[key] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
     if metadata:
         tensors["__metadata__"] = metadata
     head = json.dumps(tensors).encode()
     path.write_bytes(len(head).to_bytes(8, "little") + head)
+    os.truncate(path, 8 + len(head) + end)
     return path
 
 
@@ -141,17 +146,27 @@ def test_a_folder_beside_the_file_comes_first(tmp_path: Path) -> None:
     assert resolve(tmp_path).hash != found.hash, "its numbers decide pixels"
 
 
-def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
-    head = json.dumps({"x": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}).encode()
-    (tmp_path / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + b"1234567")
-    with pytest.raises(ModelError, match="is cut short"):
+@pytest.mark.parametrize(
+    ("entry", "size", "says"),
+    [
+        ({"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}, 7, "torn: it ends before 'x' does"),
+        ({"dtype": "F16", "shape": [4], "data_offsets": [0, 6]}, 8, "its header contradicts itself about 'x'"),
+        ({"dtype": "F16", "shape": [-4], "data_offsets": [8, 0]}, 8, "its header contradicts itself about 'x'"),
+        ({"dtype": "float", "shape": [4], "data_offsets": [0, 8]}, 8, "its header does not describe 'x'"),
+        ({"dtype": "F16", "data_offsets": [0, 8]}, 8, "its header does not describe 'x'"),
+    ],
+)
+def test_a_header_that_lies(entry: dict[str, Any], size: int, says: str, tmp_path: Path) -> None:
+    head = json.dumps({"x": entry}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(size))
+    with pytest.raises(ModelError, match=f"^model 'model.safetensors': .*model.safetensors: .*{says}"):
         resolve(tmp_path)
 
 
 @pytest.mark.parametrize("length", [0, 5, 2**40, 2**63])
 def test_a_header_of_any_length_is_no_bug(length: int, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + b"PK\x03\x04 a zip, say")
-    with pytest.raises(ModelError, match="is no safetensors file"):
+    with pytest.raises(ModelError, match="not a safetensors file"):
         resolve(tmp_path)
 
 
