@@ -7,7 +7,7 @@ model has something to learn and a judge has an exact truth to compare with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,19 +145,24 @@ def coverage(scene: Scene) -> NDArray[np.float32]:
     return hit.reshape(SIDE, SUPERSAMPLE, SIDE, SUPERSAMPLE).mean((1, 3), dtype=np.float32)
 
 
-def caption(scene: Scene, rng: np.random.Generator | None = None) -> str:
+def caption(scene: Scene, rng: np.random.Generator | None = None, *, without: Collection[str] = ()) -> str:
     """Describe a scene; without rng in full and in the plain wording, else varied and often in part.
 
     One caption in ten names a single attribute, so that "red" alone is understood, as a negative prompt too.
+
+    Args:
+        without: attributes that are never named.
     """
     if rng is None:
-        return _sentence(scene, 0, dict.fromkeys(ATTRIBUTES, 0))
+        return _sentence(scene, 0, {name: 0 for name in ATTRIBUTES if name not in without})
     if rng.random() < 0.10:
         only = ("color", "shape", "background", "color")[rng.integers(4)]
-        return _sentence(scene, int(rng.integers(2)), {only: 0})
-    drop = {"size": 0.25, "color": 0.10, "shape": 0.10, "place": 0.22, "background": 0.18}
-    said = {name: int(rng.integers(8)) for name, chance in drop.items() if rng.random() >= chance}
-    return _sentence(scene, int(rng.integers(5)), said)
+        form, said = int(rng.integers(2)), {only: 0}
+    else:
+        drop = {"size": 0.25, "color": 0.10, "shape": 0.10, "place": 0.22, "background": 0.18}
+        said = {name: int(rng.integers(8)) for name, chance in drop.items() if rng.random() >= chance}
+        form = int(rng.integers(5))
+    return _sentence(scene, form, {name: value for name, value in said.items() if name not in without})
 
 
 def vocabulary() -> Iterator[str]:
