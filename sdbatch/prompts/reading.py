@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sdbatch.prompts.tree import Choice, Node, Option, Parts, Text
@@ -26,7 +28,7 @@ _TOKEN = re.compile(
     |(?P<aside>[\#%/$\t\U{_FIRST:08x}-\U0010ffff])""",
     re.VERBOSE,
 )
-_FILLED = re.compile(rf"\{{\{{|{_FIELD}")
+_FILLED = re.compile(_FIELD)
 _HEAD = re.compile(r"\s*(?:(\d+)\s*(-)?\s*(\d+)?|(-)\s*(\d+))\s*\$\$(?:([^${}]*)\$\$)?", re.ASCII)
 _NAME_OF_PARTS = re.compile(r"__[^\s|]*?\{[^\s]*?\}[^\s|{}]*?__")
 _SAMPLERS = "~!@"
@@ -36,7 +38,7 @@ Lines = Callable[[str], Sequence[Option]]
 
 
 def varied(text: str, *, data: bool = False) -> bool:
-    """Whether there is anything to read: more than fields and doubled braces, which in `data` count too."""
+    """Whether there is anything to read: more than fields, which in `data` count too."""
     if not data and "{" in text:
         text = _FILLED.sub("", text)
     return "{" in text or "__" in text
@@ -60,12 +62,22 @@ def read(text: str, lines: Lines, *, data: bool = False) -> Node:
 
 def _parsed(text: str) -> Any:
     import pyparsing
-    from dynamicprompts.parser.parse import parse
 
     try:
-        return parse(text)
+        return _grammar()(text)
     except (pyparsing.ParseBaseException, RecursionError) as error:
         raise ValueError("its variants cannot be read") from error
+
+
+@cache
+def _grammar() -> Any:
+    """dynamicprompts' parser, made on its first text."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of pyparsing, about what dynamicprompts calls
+        from dynamicprompts.parser.parse import parse
+
+        parse("{a|b}")
+    return parse
 
 
 @dataclass

@@ -50,6 +50,8 @@ class Variants:
     def all(self, text: str) -> list[str]:
         """Every text that `pick` may make, whatever the weights: the last variant fastest, none twice.
 
+        Of `{2$$…}` every order counts, and none in which two options made the same text.
+
         Raises:
             ValueError: as `pick`; or there are more than 100,000.
         """
