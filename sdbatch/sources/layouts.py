@@ -178,7 +178,17 @@ def _lone(name: str, path: Path) -> Layout:
         fits = " or ".join(_LONE)
         raise ModelError(f"model {name!r}: {path} holds {said}; a model has a {INDEX}, a lone part is a {fits}")
     kind = _LONE[class_name]
-    return Layout(kind, {kind: path}, True, (0, 0), {file.name: file for file in _part_files(path)}, (kind,))
+    files = {name: path / name for name in own_files(file.name for file in _part_files(path))}
+    return Layout(kind, {kind: path}, True, (0, 0), files, (kind,))
+
+
+def own_files(chosen_files: Iterable[str]) -> list[str]:
+    """Of a lone part's files those that are its own: licences and the like may lie beside them."""
+    return [
+        name
+        for name in chosen_files
+        if name == "config.json" or name.endswith(".safetensors") or (_INDEX.search(name) and ".safetensors." in name)
+    ]
 
 
 def _pipeline(name: str, index: Mapping[str, Any], parts: Mapping[str, Path]) -> tuple[str, tuple[int, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sdbatch.errors import ModelError
-from sdbatch.sources import hub, layouts, single_file
+from sdbatch.sources import hub, layouts, realesrgan, single_file
 from sdbatch.sources.hashes import HashCache
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "demo" / "weights"
@@ -62,14 +62,22 @@ class ModelSource:
         """
         key = (name, revision)
         if key not in self._found:
-            path, commit = self._locate(name, revision or self._pins.get(name))
-            self._found[key] = self._describe(name, path, commit)
+            if name in realesrgan.NETWORKS:
+                self._found[key] = self._network(name)
+            else:
+                path, commit = self._locate(name, revision or self._pins.get(name))
+                self._found[key] = self._describe(name, path, commit)
             self._cache.save()
         return self._found[key]
 
     def found(self) -> list[Model]:
         """The models looked up so far."""
         return list(self._found.values())
+
+    def _network(self, name: str) -> Model:
+        files = {file.name: file for file in realesrgan.files(name)}
+        path = next(iter(files.values()))
+        return Model(name, path, None, "realesrgan", self._digest(name, files), (0, 0), {}, "part")
 
     def _locate(self, name: str, revision: str | None) -> tuple[Path, str | None]:
         if name.startswith("demo") and "/" not in name:
@@ -94,7 +102,7 @@ class ModelSource:
             return hub.snapshot(name, revision)
         raise ModelError(
             f"model {name!r}: no such folder ({path}), and not a Hugging Face id (owner/name) or one of "
-            f"{', '.join(embedded())}"
+            f"{', '.join([*embedded(), *realesrgan.NETWORKS])}"
         )
 
     def _describe(self, name: str, path: Path, commit: str | None) -> Model:
@@ -121,6 +129,11 @@ class ModelSource:
             return self._cache.sha256(file)
         except OSError as error:
             raise ModelError(f"model {name!r}: cannot read {file}: {error.strerror}") from error
+
+
+def installed() -> list[str]:
+    """Names of the models on this machine that need no path: the embedded ones, and those of installed extras."""
+    return [*embedded(), *realesrgan.installed()]
 
 
 def embedded() -> list[str]:

