@@ -131,6 +131,12 @@ def original() -> Any:
 
 
 @pytest.fixture(scope="session")
+def fakehub() -> Any:
+    """tests/fakehub.py: `with fakehub.serve() as hub: hub.put("owner/name", files)`."""
+    return _helper("fakehub")
+
+
+@pytest.fixture(scope="session")
 def rendering() -> Any:
     """tests/rendering.py: `Rig`, `scene`, `distance`, `RENDER`."""
     return _helper("rendering")

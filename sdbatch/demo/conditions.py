@@ -25,8 +25,7 @@ def depth(scene: Scene) -> NDArray[np.float32]:
     ground = 0.10 + 0.20 * (np.arange(SIDE, dtype=np.float32)[:, None] + 0.5) / SIDE
     figure = np.float32(0.5 + 0.5 * (scene.radius - 10) / 13)
     inside = scenes.coverage(scene)
-    found: NDArray[np.float32] = inside * figure + (1 - inside) * ground
-    return found
+    return (inside * figure + (1 - inside) * ground).astype(np.float32)
 
 
 def edges(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -143,5 +143,7 @@ def save(folder: Path, part: Any) -> None:
         part.save_pretrained(str(folder))
         return
     state = {name: value.clone() for name, value in part.state_dict().items()}
-    part.half().save_pretrained(str(folder), safe_serialization=True)
+    part.half()
+    write_part: Any = part.save_pretrained
+    write_part(str(folder), safe_serialization=True)
     part.float().load_state_dict(state)

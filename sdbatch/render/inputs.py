@@ -105,4 +105,4 @@ class Inputs:
 
 def tensor(pixels: Pixels) -> torch.Tensor:
     """(height, width, 3) uint8 → (1, 3, height, width) float32 in 0 to 1, on the CPU."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255

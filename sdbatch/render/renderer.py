@@ -133,6 +133,9 @@ class Renderer:
             prompts = [row.params[name] for row in rows]
             made = self._texts.encode(prompts, clip_skip=how["clip_skip"], syntax=how["prompt_syntax"], chunks=chunks)
             prefix = name.removesuffix("prompt")
+            pipe = self._texts.pipe
+            if prefix and getattr(pipe.config, "force_zeros_for_empty_prompt", False):
+                made = made.blank([not prompt for prompt in prompts])  # as SDXL has no negative prompt
             found[f"{prefix}prompt_embeds"] = made.embeds
             if made.pooled is not None:
                 found[f"{prefix}pooled_prompt_embeds"] = made.pooled

@@ -38,6 +38,12 @@ class Encoded:
     embeds: torch.Tensor
     pooled: torch.Tensor | None
 
+    def blank(self, which: Sequence[bool]) -> Encoded:
+        """The same with all zeros for these texts."""
+        kept = torch.tensor([not one for one in which], device=self.embeds.device)
+        pooled = None if self.pooled is None else torch.where(kept[:, None], self.pooled, 0)
+        return Encoded(torch.where(kept[:, None, None], self.embeds, 0), pooled)
+
 
 Kept = tuple[torch.Tensor, torch.Tensor | None]
 

@@ -123,7 +123,7 @@ def _part(there: Repository, prefix: str, *, lone: bool) -> list[str]:
     names = {file.removeprefix(prefix) for file in there.files if file.startswith(prefix)}
     names = {name for name in names if "/" not in name}
     files = layouts.chosen(names)
-    if lone and not any(map(_is_weights, files)):
+    if lone and names and not any(map(_is_weights, files)):
         convert = "its owner may have them at another revision (--revision); of a copy on disk sdbatch models convert"
         raise ModelError(layouts.no_weights(there.name, prefix.rstrip("/") or "it", names, convert))
     return [prefix + file for file in (files if prefix else layouts.own_files(files))]
