@@ -1,7 +1,9 @@
 """What every command and every notebook calls."""
 
+from sdbatch.api.converting import convert
 from sdbatch.api.looking import doctor, init, model, models, sheet, status
 from sdbatch.api.planning import PlanReport, plan_job, validate
+from sdbatch.api.pulling import pull
 from sdbatch.api.running import Listener, RunOptions, RunReport, run
 from sdbatch.prepare import Job, job
 from sdbatch.spec.schema import json_schema as schema
@@ -12,12 +14,14 @@ __all__ = [
     "PlanReport",
     "RunOptions",
     "RunReport",
+    "convert",
     "doctor",
     "init",
     "job",
     "model",
     "models",
     "plan_job",
+    "pull",
     "run",
     "schema",
     "sheet",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdbatch import errors, modes, prepare
 from sdbatch.render import device
-from sdbatch.sources.models import Model, ModelSource, embedded
+from sdbatch.sources import hub
+from sdbatch.sources.models import Model, ModelSource, embedded, installed
 from sdbatch.spec.schema import json_schema
 from sdbatch.store.directory import JOB
 
@@ -63,10 +64,13 @@ def sheet(
 
 
 def models() -> list[dict[str, Any]]:
-    """The embedded models, and those in the local Hugging Face cache."""
+    """The embedded models, those of installed extras, and those in the local Hugging Face cache."""
     source = ModelSource(Path.cwd())
-    found = [_about(source.resolve(name)) for name in embedded()]
-    return [*found, *_cached()]
+    found = [_about(source.resolve(name)) for name in installed()]
+    for name, commit, folder in hub.cached():
+        with suppress(errors.ModelError):  # only part of it is here, or it is of no kind that is read
+            found.append({**_about(source.resolve(str(folder))), "name": name, "revision": commit})
+    return found
 
 
 def model(name: str, revision: str | None = None) -> dict[str, Any]:
@@ -146,17 +150,6 @@ def _about(found: Model) -> dict[str, Any]:
         "size": list(found.size),
         "modes": list(modes.fitting(found.kind)),
     }
-
-
-def _cached() -> list[dict[str, Any]]:
-    """Diffusers models in the hub's cache, by a look at its folders."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    found = []
-    for index in sorted(hub.glob("models--*/snapshots/*/model_index.json")):
-        name = index.parents[2].name.removeprefix("models--").replace("--", "/")
-        found.append({"name": name, "path": str(index.parent), "kind": "hub", "revision": index.parent.name})
-    return found
 
 
 def _asked_for(directory: Path) -> tuple[Rows | None, Any]:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 import typer
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As a spec names it.")]
+Revision = Annotated[str | None, typer.Option(metavar="REV", help="A hub commit, tag or branch.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="List models, and say what one is.", no_args_is_help=True, rich_markup_mode=None)
+    about = "List models, say what one is, fetch one from the Hugging Face hub, convert pickles."
+    group = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
     group.command("list")(list_models)
     group.command("info")(info)
+    group.command("hash")(hash_model)
+    group.command("pull")(pull)
+    group.command("convert")(convert)
     app.add_typer(group, name="models")
 
 
-def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """The embedded models, and those in the local Hugging Face cache."""
+def list_models(as_json: Json = False) -> None:
+    """The embedded models, those of installed extras, and those in the local Hugging Face cache."""
     from sdbatch import api
 
     found = api.models()
@@ -25,14 +35,10 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one 
         typer.echo(json.dumps({"schema": 1, "models": found}))
         return
     for model in found:
-        typer.echo(f"{model['name']:40} {model['kind']:12} {model['path']}")
+        typer.echo(f"{model['name']:40} {model['kind']:18} {', '.join(model['modes']) or '-':60} {model['path']}")
 
 
-def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As a spec names it.")],
-    revision: Annotated[str | None, typer.Option(metavar="REV", help="A hub commit, tag or branch.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+def info(name: Name, revision: Revision = None, as_json: Json = False) -> None:
     """What a model is: path, kind, hash, size, and the modes it can do."""
     from sdbatch import api
 
@@ -43,3 +49,105 @@ def info(
     for key, value in about.items():
         between = " x " if key == "size" else ", "
         typer.echo(f"{key:10} {between.join(map(str, value)) if isinstance(value, list) else value or '-'}")
+
+
+def hash_model(name: Name, revision: Revision = None) -> None:
+    """The hash of a model: over all its files that decide pixels; of a lone checkpoint, its sha256."""
+    from sdbatch import api
+
+    typer.echo(api.model(name, revision)["hash"])
+
+
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A Hugging Face id, owner/name.")],
+    revision: Revision = None,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Fetch what is read of a hub model into the local cache; prints the commit and the path."""
+    from sdbatch import api
+
+    with Fetching(quiet=quiet) as watcher:
+        found = api.pull(name, revision, watcher)
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, **found, "fetched": watcher.size}))
+    else:
+        typer.echo(f"{found['revision']} {found['path']}")
+
+
+def convert(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A .ckpt, .pt, .pth or .bin file, or a diffusers folder.")
+    ],
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What to write; default beside it, as .safetensors.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make safetensors of pickled weights, in a process that can build nothing but tensors; prints the new paths."""
+    from sdbatch import api
+
+    made = []
+    for file in api.convert(path, to=to, force=force):
+        made.append(str(file))
+        if not as_json:
+            typer.echo(file)
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, "written": made}))
+
+
+class Fetching:
+    """How a download looks: a line, and a bar where standard error is a terminal."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bars: Any = None
+        self._task: Any = None
+        self.size = 0  # bytes that came
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def begin(self, name: str, commit: str, files: int, size: int) -> None:
+        """So much will be fetched."""
+        if self._quiet:
+            return
+        print(f"{name} at {commit[:12]}: {files} files, {_size(size)} to fetch", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            self._bars = _bars()
+            self._task = self._bars.add_task(name, total=size)
+            self._bars.start()
+
+    def received(self, size: int) -> None:
+        """So much more is here."""
+        self.size += size
+        if self._bars is not None:
+            self._bars.update(self._task, advance=size)
+
+
+def _bars() -> Any:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+
+
+def _size(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

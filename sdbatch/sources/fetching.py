@@ -33,8 +33,8 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 @contextmanager
-def watching(watcher: Watcher) -> Iterator[None]:
-    """Tell `watcher` of the downloads that happen inside."""
+def watching(watcher: Watcher | None) -> Iterator[None]:
+    """Tell `watcher`, or no one, of the downloads that happen inside."""
     token = _watcher.set(watcher)
     try:
         yield

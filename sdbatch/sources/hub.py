@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,16 @@ def snapshot(name: str, revision: str | None, *, pulling: bool = False) -> tuple
             return cached, commit
         raise ModelError(_say(name, revision, error)) from error
     return there.folder, there.commit
+
+
+def cached() -> Iterator[tuple[str, str, Path]]:
+    """What the cache holds of models: (name, commit, folder) of each snapshot, whole or not."""
+    from huggingface_hub import constants
+
+    for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*")):
+        if any((folder / name).exists() for name in (layouts.INDEX, fetching.CONFIG)):
+            name = folder.parents[1].name.removeprefix("models--").replace("--", "/")
+            yield name, folder.name, folder
 
 
 def _known(home: Path, revision: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def check_weights(name: str, path: Path, layout: Layout) -> None:
         there = {file.name for file in folder.iterdir()}
         files = chosen(there)
         if not any(file.endswith(".safetensors") for file in files):
-            raise ModelError(no_weights(name, part, there, f"sdbatch models convert {path}"))
+            raise ModelError(no_weights(name, part, there, f"sdbatch models convert {shlex.quote(str(path))}"))
         for index in (file for file in files if _INDEX.search(file)):
             shards = config(name, folder / index).get("weight_map")
             lost = {str(shard) for shard in shards.values()} - there if isinstance(shards, dict) else set()

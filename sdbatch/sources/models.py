@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,7 @@ class ModelSource:
         if path.suffix in layouts.PICKLES:
             raise ModelError(
                 f"model {name!r}: {path.suffix} files are pickles, which can run code, and are not read; "
-                f"sdbatch models convert {name} makes safetensors of it"
+                f"sdbatch models convert {shlex.quote(str(path))} makes safetensors of it"
             )
         if path.is_dir():
             return path, None
