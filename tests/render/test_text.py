@@ -20,7 +20,7 @@ from sdbatch.sources.models import EMBEDDED
 
 Handmade = Any
 PROMPT = "a large red star in the center on a white background"
-PLAIN = st.text(max_size=30).filter(lambda text: not set(text) & set("()[]\\"))
+PLAIN = st.text(max_size=30).filter(lambda text: not set(text) & set("()[]\\") and "BREAK" not in text)
 ONE = {"clip_skip": None, "syntax": "a1111", "chunks": 1}
 
 
