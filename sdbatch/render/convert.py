@@ -7,7 +7,6 @@ what is wrong on standard error and ends with 3.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import pickle
@@ -23,6 +22,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+
+from sdbatch.errors import ModelError
+from sdbatch.render import embeddings, hypernetworks
 
 REFUSED = 3
 _ROOM = 16 * 2**30  # bytes of address space beside four times the file
@@ -99,10 +101,9 @@ def _flat(loaded: Any) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def _fine_tune(loaded: Any) -> tuple[Mapping[str, torch.Tensor], Mapping[str, str]] | None:
     """What the fine-tunes' own layouts make of it: embeddings and hypernetworks are no flat dictionaries."""
     try:
-        finetunes = importlib.import_module("sdbatch.sources.finetunes")
-    except ModuleNotFoundError:
-        return None
-    return finetunes.flatten(loaded) if isinstance(loaded, Mapping) else None
+        return hypernetworks.flatten(loaded) or embeddings.flatten(loaded)
+    except ModelError as error:
+        raise _RefusedError(str(error)) from error
 
 
 def _own(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

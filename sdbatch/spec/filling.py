@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sdbatch.errors import Problem, SpecError
-from sdbatch.prompts import loratags
+import sdbatch.prompts.loratags as loratags
 from sdbatch.prompts.wildcards import Variants
 from sdbatch.sources import finetunes
 from sdbatch.spec import templates

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from sdbatch.api.converting import convert
 from sdbatch.errors import ModelError, UsageError
+from sdbatch.sources.finetunes import FineTuneSource
 from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.models import ModelSource
 
@@ -208,3 +209,30 @@ def test_a_target_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         one(tmp_path / "a.pt", to=tmp_path / "none" / "a.safetensors")
     with pytest.raises(UsageError, match="name it so"):
         one(tmp_path / "a.pt", to=tmp_path / "a.bin")
+
+
+def test_a_hypernetwork(tmp_path: Path) -> None:
+    network = {"linear.0.weight": torch.ones(64, 64), "linear.0.bias": torch.zeros(64)}
+    held = {64: (network, network), "name": "style", "step": 7, "activation_func": "relu", "layer_structure": [1, 1]}
+    torch.save(held, tmp_path / "style.pt")
+    made = one(tmp_path / "style.pt")
+    wanted = {f"64.{half}.{name}": tensor for half in "kv" for name, tensor in network.items()}
+    notes = assert_holds(made, wanted)
+    assert {"name": "style", "activation_func": "relu", "layout": "sdbatch hypernetwork 1"}.items() <= notes.items()
+    found = FineTuneSource(tmp_path, HashCache(tmp_path)).find("hypernetwork", "style.safetensors")
+    assert found.path == made
+    torch.save({**held, "activation_func": "mine"}, tmp_path / "odd.pt")
+    with pytest.raises(ModelError, match="mine") as caught:
+        one(tmp_path / "odd.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_embedding(tmp_path: Path) -> None:
+    torch.save({"string_to_param": {"*": torch.ones(2, 64)}, "name": "word"}, tmp_path / "word.pt")
+    made = one(tmp_path / "word.pt")
+    assert_holds(made, {"emb_params": torch.ones(2, 64)})
+    torch.save({"<cat>": torch.ones(64)}, tmp_path / "learned_embeds.bin")
+    assert_holds(one(tmp_path / "learned_embeds.bin"), {"<cat>": torch.ones(64)})
+    source = FineTuneSource(tmp_path, HashCache(tmp_path))
+    assert source.find("embedding", "word.safetensors").format == "a1111"
+    assert source.find("embedding", "learned_embeds.safetensors").token == "<cat>"
