@@ -78,6 +78,16 @@ def serve() -> Iterator[Hub]:
         thread.join()
 
 
+def reach(monkeypatch: Any, url: str, *, offline: bool = False) -> None:
+    """Let the library, which reads its environment when it is imported, ask this address."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100_000)  # what a cut loses is less than that
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"

@@ -79,19 +79,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def hub(fakehub: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A hub with one model, which may be asked."""
     with fakehub.serve() as hub:
-        reach(monkeypatch, hub.url)
+        fakehub.reach(monkeypatch, hub.url)
         hub.put(NAME, {**WANTED, **LEFT})
         yield hub
-
-
-def reach(monkeypatch: pytest.MonkeyPatch, url: str, *, offline: bool = False) -> None:
-    """Let the library, which reads its environment when it is imported, ask this address."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100_000)  # what a cut loses is less than that
 
 
 def resolve(tmp_path: Path, revision: str | None = None, **options: Any) -> Model:
@@ -161,9 +151,11 @@ def test_what_two_commits_share_is_fetched_once(hub: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("url", ["refused", "offline"])
-def test_without_the_hub_the_cache_serves(url: str, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hub_the_cache_serves(
+    url: str, fakehub: Any, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = resolve(tmp_path)
-    reach(monkeypatch, closed() if url == "refused" else hub.url, offline=url == "offline")
+    fakehub.reach(monkeypatch, closed() if url == "refused" else hub.url, offline=url == "offline")
     hub.asked.clear()
     assert resolve(tmp_path) == resolve(tmp_path, "main") == resolve(tmp_path, found.revision) == found
     assert hub.asked == []
@@ -230,14 +222,14 @@ def test_what_is_left_of_another_file_is_not_believed(left: bytes, hub: Any, hom
 
 
 def test_half_a_snapshot_is_not_taken_for_a_whole_one(
-    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fakehub: Any, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = resolve(tmp_path)
     (found.path / "unet" / WEIGHTS).unlink()
-    reach(monkeypatch, hub.url, offline=True)
+    fakehub.reach(monkeypatch, hub.url, offline=True)
     with pytest.raises(ModelError, match=rf"HF_HUB_OFFLINE is set; .*sdbatch models pull {NAME} fetches it"):
         resolve(tmp_path)
-    reach(monkeypatch, hub.url)
+    fakehub.reach(monkeypatch, hub.url)
     assert files(resolve(tmp_path, found.revision).path) == WANTED
     assert hub.got(f"unet/{WEIGHTS}") == [None], "its blob is still there"
 
@@ -335,9 +327,9 @@ def test_a_token_opens_what_is_private(hub: Any, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("revision", [None, "v1"])
 def test_a_hub_that_is_not_there_is_said(
-    revision: str | None, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    revision: str | None, fakehub: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reach(monkeypatch, closed())
+    fakehub.reach(monkeypatch, closed())
     more = " --revision v1" if revision else ""
     says = rf"not in the local cache, and http://.* cannot be reached \(.*\); sdbatch models pull {NAME}{more} tries"
     with pytest.raises(ModelError, match=says) as caught:
