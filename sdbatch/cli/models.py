@@ -35,7 +35,7 @@ def list_models(as_json: Json = False) -> None:
         typer.echo(json.dumps({"schema": 1, "models": found}))
         return
     for model in found:
-        typer.echo(f"{model['name']:40} {model['kind']:18} {', '.join(model['modes']) or '-':60} {model['path']}")
+        typer.echo(f"{model['name']:40} {model['kind']:18} {_uses(model):60} {model['path']}")
 
 
 def info(name: Name, revision: Revision = None, as_json: Json = False) -> None:
@@ -48,7 +48,8 @@ def info(name: Name, revision: Revision = None, as_json: Json = False) -> None:
         return
     for key, value in about.items():
         between = " x " if key == "size" else ", "
-        typer.echo(f"{key:10} {between.join(map(str, value)) if isinstance(value, list) else value or '-'}")
+        said = between.join(map(str, value)) if isinstance(value, list) else value
+        typer.echo(f"{key:10} {_uses(about) if key == 'modes' else said or '-'}")
 
 
 def hash_model(name: Name, revision: Revision = None) -> None:
@@ -128,6 +129,12 @@ class Fetching:
         self.size += size
         if self._bars is not None:
             self._bars.update(self._task, advance=size)
+
+
+def _uses(model: dict[str, Any]) -> str:
+    """Its modes; a lone part has none of its own."""
+    lone = {"controlnet": "(named by `controlnet`)", "vae": "(named by `vae`)"}
+    return ", ".join(model["modes"]) or lone.get(model["kind"], "-")
 
 
 def _bars() -> Any:

@@ -84,7 +84,7 @@ def make_controlnet(base: Base) -> ControlNetModel:
 
 def make_estimator() -> DPTForDepthEstimation:
     """A DPT of four layers of width 96: (n, 3, 64, 64) in -1 to 1 to inverse depth (n, 64, 64)."""
-    return DPTForDepthEstimation(
+    network: Any = DPTForDepthEstimation(
         DPTConfig(
             hidden_size=96,
             num_hidden_layers=4,
@@ -95,13 +95,33 @@ def make_estimator() -> DPTForDepthEstimation:
             image_size=scenes.SIDE,
             patch_size=16,
             backbone_out_indices=[0, 1, 2, 3],
-            neck_hidden_sizes=[16, 24, 32, 32],
-            fusion_hidden_size=32,
+            neck_hidden_sizes=[16] * 4,
+            fusion_hidden_size=16,
             head_in_index=-1,
             use_auxiliary_head=False,
             is_hybrid=False,
         )
     )
+    _begin(network)
+    return network
+
+
+def _begin(network: Any) -> None:
+    """First weights of about unit gain: the library's, for pretrained ones to replace, let no signal through."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.xavier_normal_(module.weight)
+        elif isinstance(module, torch.nn.ConvTranspose2d):
+            torch.nn.init.normal_(module.weight, std=module.weight.shape[0] ** -0.5)
+    for module in network.dpt.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.xavier_uniform_(module.weight)
+    for name, module in network.neck.fusion_stage.named_modules():
+        if name.endswith("convolution2"):
+            module.weight.data *= 0.2  # the end of a residual branch
+    last = [module for module in network.head.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+    last.weight.data *= 0.3
+    torch.nn.init.constant_(last.bias, 0.3)  # behind it stands a ReLU, which below 0 would stay there
 
 
 def make_extractor() -> Any:

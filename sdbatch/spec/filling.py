@@ -7,8 +7,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sdbatch.errors import Problem, SpecError
 import sdbatch.prompts.loratags as loratags
+from sdbatch.errors import Problem, SpecError
 from sdbatch.prompts.wildcards import Variants
 from sdbatch.sources import finetunes
 from sdbatch.spec import templates

