@@ -28,13 +28,15 @@ _ENVIRONMENT = {
     "NO_COLOR": "1",
     "COLUMNS": "120",
 }
+# Here, not in a hook: conftest files further down may import the libraries that read it before any hook is called.
+os.environ.update(_ENVIRONMENT)
 _caches: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def pytest_configure() -> None:
-    """Set the environment before any test module, and so torch or Ray, is imported."""
+    """Give hashes and the like a cache of the tests' own."""
     _caches.append(tempfile.TemporaryDirectory(prefix="sdbatch-tests-"))
-    os.environ.update(_ENVIRONMENT, XDG_CACHE_HOME=_caches[0].name)
+    os.environ["XDG_CACHE_HOME"] = _caches[0].name
     for name in ("FORCE_COLOR", "RAY_ADDRESS"):
         os.environ.pop(name, None)
 

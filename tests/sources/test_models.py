@@ -16,6 +16,7 @@ from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.models import EMBEDDED, ModelSource, embedded, installed
 
 COMMITS = ("a1" * 20, "b2" * 20)
+SHARED = {"text_encoder", "tokenizer", "vae"}
 INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",
     "safety_checker": [None, None],
@@ -67,9 +68,9 @@ def test_the_embedded_model() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "shared"),
     [
-        ("demo-inpaint", "sd-inpaint", {"scheduler", "text_encoder", "tokenizer", "vae"}),
-        ("demo-depth", "sd-depth", {"scheduler", "text_encoder", "tokenizer", "vae"}),
-        ("demo-upscaler", "sd-upscale", {"scheduler", "text_encoder", "tokenizer", "vae"}),
+        ("demo-inpaint", "sd-inpaint", SHARED),
+        ("demo-depth", "sd-depth", SHARED),
+        ("demo-upscaler", "sd-upscale", SHARED),
         ("demo-controlnet", "controlnet", set()),
     ],
 )
@@ -77,9 +78,7 @@ def test_the_embedded_family(name: str, kind: str, shared: set[str]) -> None:
     assert name in embedded()
     found = ModelSource(Path("/nowhere")).resolve(name)
     assert (found.path, found.kind) == (EMBEDDED / name, kind)
-    assert {part for part, folder in found.parts.items() if folder.parent == EMBEDDED / "demo"} >= shared - {
-        "scheduler"
-    }
+    assert {part for part, folder in found.parts.items() if folder.parent == EMBEDDED / "demo"} >= shared
 
 
 @pytest.mark.parametrize(
