@@ -108,7 +108,8 @@ def _pipeline(there: Repository) -> list[str]:
         held = _part(there, f"{part}/", lone=part in needed)
         if not held and part != layouts.SAFETY:
             raise ModelError(f"model {there.name!r}: its {layouts.INDEX} names {part}, which it does not hold")
-        files += held
+        if part != layouts.SAFETY or any(map(_is_weights, held)):  # a checker without weights is none
+            files += held
     # The safety checker may be left out, so its weights must not be the last to come.
     return sorted(files, key=lambda file: (_is_weights(file), not file.startswith(layouts.SAFETY), file))
 
