@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
 
 from sdbatch import api
 from sdbatch.parameters import SCHEDULERS
@@ -72,8 +71,8 @@ def test_padding_is_what_keeps_the_promise(
 ) -> None:
     padded = Renderer.render
 
-    def each_alone(self: Renderer, rows: Sequence[Row], path: Path, size: int) -> list[NDArray[np.uint8]]:
-        return [padded(self, [row], path, 1)[0] for row in rows]
+    def each_alone(self: Renderer, rows: Sequence[Row], size: int) -> list[Any]:
+        return [padded(self, [row], 1)[0] for row in rows]
 
     monkeypatch.setattr(Renderer, "render", each_alone)
     run_job(JOB, tmp_path / "run")
