@@ -26,7 +26,8 @@ def psnr(one: Any, other: Any) -> float:
 
 
 def test_the_x4_upscaler_beats_bicubic(rig: Any, small: str) -> None:
-    (made,) = rig.together({**JOB, "model": "demo-upscaler", "image": small, "noise_level": 0, "steps": 10})
+    job = {**JOB, "model": "demo-upscaler", "image": small, "noise_level": 0, "guidance_scale": 1, "steps": 10}
+    (made,) = rig.together(job)
     truth = rig.read("whole.png")
     bicubic = np.asarray(Image.open(rig.base / small).resize((64, 64), Image.Resampling.BICUBIC))
     assert made.shape == (64, 64, 3)
@@ -68,19 +69,16 @@ def test_tiles_have_no_seam(rig: Any) -> None:
     assert np.mean(ratios) < 1.3
     # The control: with tiles that hardly overlap, the same measure finds the seam.
     hard = [_seam(one) for one in rig.draw({**job, "overlap": 0, "grid": {"seed": [1, 2, 3]}})]
-    assert np.mean(hard) > 1.3 * np.mean(ratios)
+    assert np.mean(hard) > 3 * np.mean(ratios)
 
 
 def _seam(picture: Any) -> float:
-    """Steps across the middle, where tiles of 64 meet or blend, over steps elsewhere; the figure left out."""
+    """The mean step across the middle, where tiles of 64 meet or blend, over that of the lines around it."""
     found = []
     for turned in (picture, picture.transpose(1, 0, 2)):
         across = np.abs(np.diff(turned.astype(float), axis=0)).mean(axis=2)
-        at = across[63]
-        others = np.delete(across, [62, 63, 64], axis=0)
-        quiet = np.quantile(across, 0.75, axis=0)  # columns where the figure's own edge does not run along the seam
-        keep = quiet < np.quantile(quiet, 0.75)
-        found.append((at[keep].mean() + 0.2) / (np.median(others[:, keep], axis=0).mean() + 0.2))
+        around = np.delete(across[48:80], 63 - 48, axis=0)
+        found.append((across[63].mean() + 0.1) / (around.mean() + 0.1))
     return float(np.mean(found))
 
 
