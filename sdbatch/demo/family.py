@@ -119,9 +119,9 @@ def _begin(network: Any) -> None:
     for name, module in network.neck.fusion_stage.named_modules():
         if name.endswith("convolution2"):
             module.weight.data *= 0.2  # the end of a residual branch
-    last = [module for module in network.head.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+    last: Any = [module for module in network.head.modules() if isinstance(module, torch.nn.Conv2d)][-1]
     last.weight.data *= 0.3
-    torch.nn.init.constant_(last.bias, 0.3)  # behind it stands a ReLU, which below 0 would stay there
+    last.bias.data.fill_(0.3)  # behind it stands a ReLU, which below 0 would stay there
 
 
 def make_extractor() -> Any:
