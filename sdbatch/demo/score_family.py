@@ -115,7 +115,7 @@ def upscaler(pipe: Any, count: int) -> Found:
         ways = {"noise level 0": (0, False), "noise level 20": (20, False), "noise level 20, caption": (20, True)}
         for way, (level, told) in ways.items():
             texts = [scenes.caption(scene) if told else "" for scene in drawn]
-            options = _usual() | {"noise_level": level, "guidance_scale": GUIDANCE if told else 1.0}
+            options = _usual() | {"noise_level": level, "guidance_scale": 1.0}
             made = paint(pipe, texts, seeds, image=list(small), **options)
             dB = psnr(made, truth)
             found |= {f"{name}: {way}": float(dB.mean()), f"{name}: {way}, share better": _share(dB > base)}
