@@ -86,7 +86,7 @@ def test_variants_follow_from_the_seed_and_stand_in_the_row(rig: Any) -> None:
     assert rig.rows({**job, "grid": {"seed": [7]}})[0].params["prompt"] == prompts[7]
     every = rig.rows({**JOB, "prompt": {"combinatorial": "a {red|blue} __shape__"}})
     assert [row.params["prompt"] for row in every][:2] == ["a red star", "a red moon"] and len(every) == 6
-    with pytest.raises(SpecError, match="__nothing__|nothing"):
+    with pytest.raises(SpecError, match="nothing"):
         rig.rows({**JOB, "prompt": "a __nothing__"})
 
 
