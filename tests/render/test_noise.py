@@ -16,7 +16,7 @@ def plain(seed: int) -> torch.Generator:
 
 @pytest.mark.parametrize("seeds", [[0], [3, 1, 2], [7, 7], [2**32 - 1, 0]])
 def test_first_noise_is_torch_randn_of_each_seed(seeds: list[int]) -> None:
-    made = noise.first_noise(noise.generators(seeds), SHAPE)
+    made = noise.draw(noise.generators(seeds), SHAPE)
     expected = [torch.randn((1, *SHAPE), generator=plain(seed), dtype=torch.float32) for seed in seeds]
     assert made.dtype == torch.float32 and made.device.type == "cpu"
     assert torch.equal(made, torch.cat(expected))
@@ -24,7 +24,7 @@ def test_first_noise_is_torch_randn_of_each_seed(seeds: list[int]) -> None:
 
 def test_what_is_drawn_next_goes_on_where_the_noise_ended() -> None:
     draws = noise.generators([5, 6])
-    noise.first_noise(draws, SHAPE)
+    noise.draw(draws, SHAPE)
     for seed, draw in zip((5, 6), draws, strict=True):
         other = plain(seed)
         torch.randn((1, *SHAPE), generator=other)
@@ -33,21 +33,21 @@ def test_what_is_drawn_next_goes_on_where_the_noise_ended() -> None:
 
 @pytest.mark.parametrize("seeds", [[9], [9, 1, 2, 3], [1, 9], [1, 2, 3, 9]])
 def test_the_place_in_the_batch_does_not_matter(seeds: list[int]) -> None:
-    alone = noise.first_noise([plain(9)], SHAPE)[0]
-    assert torch.equal(noise.first_noise(noise.generators(seeds), SHAPE)[seeds.index(9)], alone)
+    alone = noise.draw([plain(9)], SHAPE)[0]
+    assert torch.equal(noise.draw(noise.generators(seeds), SHAPE)[seeds.index(9)], alone)
 
 
 def test_the_global_random_state_is_neither_read_nor_moved() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = noise.first_noise(noise.generators([3]), SHAPE)
+    first = noise.draw(noise.generators([3]), SHAPE)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    assert torch.equal(noise.first_noise(noise.generators([3]), SHAPE), first)
+    assert torch.equal(noise.draw(noise.generators([3]), SHAPE), first)
 
 
 def test_these_very_numbers() -> None:
     """Were torch's generator ever to change, every picture would; then this says so."""
-    drawn = noise.first_noise(noise.generators([0]), (1, 1, 4)).flatten()
+    drawn = noise.draw(noise.generators([0]), (1, 1, 4)).flatten()
     golden = torch.tensor([1.5409960746765137, -0.293428897857666, -2.1787893772125244, 0.5684312582015991])
     torch.testing.assert_close(drawn, golden, rtol=0, atol=1e-6)
