@@ -78,7 +78,7 @@ def test_depth_is_kept_and_colours_are_new() -> None:
     found, rows = score_family.depth(pipeline("demo-depth"), 20)
     assert rows[1].std((0,)).mean() > 5  # an estimator that says the same of every picture keeps nothing
     assert found["estimator: figure nearer"] >= 0.9 and found["estimator: larger is nearer"] >= 0.8
-    assert found["strength 1.0: figure nearer"] >= 0.85 and found["strength 1.0: shape"] >= 0.7
+    assert found["strength 1.0: figure nearer"] >= 0.85 and found["strength 1.0: shape"] >= 0.45
     assert found["strength 1.0: color"] >= 0.85 and found["strength 1.0: background"] >= 0.85
 
 
