@@ -45,8 +45,8 @@ def test_a_given_depth_decides_and_all_its_forms_say_the_same(rig: Any, renderin
     made = rig.together(job)
     assert rendering.distance(made[0], made[1]) < 1  # 16 bits
     assert rendering.distance(made[0], made[2]) < 6  # 8 bits
-    flipped = rig.save("flipped.png", np.asarray(Image.open(rig.base / names["deep"]))[:, ::-1] // 2)
-    (other,) = rig.together({**JOB, "image": names["scene"], "depth_image": flipped, "seed": 0})
+    moved = rig.save("moved.png", np.roll(np.asarray(Image.open(rig.base / names["deep"])), 16, axis=1))
+    (other,) = rig.together({**JOB, "image": names["scene"], "depth_image": moved, "seed": 0})
     assert not np.array_equal(other, made[0])
 
 

@@ -41,7 +41,7 @@ def test_where_no_step_is_left_it_is_the_vaes_round_trip(strength: float, rig: A
     (made,) = rig.together({**JOB, "image": inputs[0], "strength": strength, "seed": 5})
     pipe = rig.renderer._texts.pipe
     with torch.inference_mode():
-        pixels = torch.from_numpy(pictures.read(rig.base / inputs[0])).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = torch.tensor(pictures.read(rig.base / inputs[0])).permute(2, 0, 1)[None].float() / 127.5 - 1
         found = pipe.vae.encode(pixels).latent_dist
         drawn = torch.randn(found.mean.shape, generator=torch.Generator().manual_seed(5))
         decoded = pipe.vae.decode(found.mean + found.std * drawn).sample
