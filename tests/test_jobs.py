@@ -38,5 +38,6 @@ def test_a_job_runs(name: str, root: Path, tmp_path: Path, sdbatch: Command) -> 
     assert len(table) >= 4 and not (tmp_path / "out" / "failures").exists()
     for path in table["path"]:
         assert np.asarray(Image.open(tmp_path / "out" / path)).std() > 1
-    again = sdbatch("run", "out", "--json", *limit)
-    assert again.returncode == 0 and '"made": 0' in again.stdout  # type: ignore[attr-defined]
+    if not limit:
+        again = sdbatch("run", "out", "--json")
+        assert again.returncode == 0 and '"made": 0' in again.stdout  # type: ignore[attr-defined]
