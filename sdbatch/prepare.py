@@ -127,7 +127,7 @@ def job(
         raise StoreError(f"{directory.path}: is a file; a run needs a directory")
     begun = directory.runs()
     first = begun[0] if begun else None
-    sources = Sources(spec.base, _pins(begun))
+    sources = Sources(spec.base, _pins(begun), spec.fine_tunes)
     rows = Rows(spec, table, sources)
     origin = str(source.absolute())
     if first and not adopt and source.absolute() != (directory.path / JOB).absolute():

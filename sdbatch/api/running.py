@@ -147,7 +147,14 @@ def _pool(
     from sdbatch.run.writing import Task
 
     task = Task(
-        name, job.directory.path.absolute(), job.spec.base, job.render, job.spec.output, job.memory, _commits(job)
+        run=name,
+        directory=job.directory.path.absolute(),
+        base=job.spec.base,
+        render=job.render,
+        output=job.spec.output,
+        memory=job.memory,
+        pins=_commits(job),
+        home=job.spec.fine_tunes,
     )
     several = job.hardware.count > 1 or (options.actors or 1) > 1 or bool(options.ray_address)
     if options.executor == "ray" or (options.executor == "auto" and several):

@@ -30,6 +30,7 @@ class Task:
         memory: the device's memory in GiB, which the batch table reads.
         base: relative model folders start here.
         pins: the commits of hub models.
+        home: where fine-tunes are looked for by name; None is `base`.
     """
 
     run: str
@@ -39,6 +40,7 @@ class Task:
     output: Output
     memory: int
     pins: Mapping[str, str | None]
+    home: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

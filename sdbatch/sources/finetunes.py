@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,11 @@ ENVIRONMENT = "SDBATCH_MODELS"
 KINDS: Mapping[str, Kind] = {"loras": "lora", "embeddings": "embedding", "hypernetwork": "hypernetwork"}
 """The parameters that name fine-tunes, and of which kind."""
 _TITLES = {"lora": "LoRA", "embedding": "embedding", "hypernetwork": "hypernetwork"}
-_FOLDERS = {"lora": ("loras", "Lora"), "embedding": ("embeddings",), "hypernetwork": ("hypernetworks",)}
+_FOLDERS: dict[Kind, tuple[str, ...]] = {
+    "lora": ("loras", "Lora"),
+    "embedding": ("embeddings",),
+    "hypernetwork": ("hypernetworks",),
+}
 _SUFFIX = ".safetensors"
 _PICKLES = (".pt", ".bin", ".ckpt", ".pth")
 _EXTRAS = {"loras": "weight", "embeddings": "token", "hypernetwork": "strength"}
@@ -83,11 +87,12 @@ class FineTuneSource:
     """Finds fine-tunes; each (kind, name) is looked up once.
 
     Args:
-        base: the spec's folder: relative paths start here, and here and one folder up lie the folders of each kind.
+        base: the spec's folder: relative paths start here.
+        home: here and one folder up lie the folders of each kind; None is `base`.
     """
 
-    def __init__(self, base: Path, cache: HashCache | None = None) -> None:
-        self._base, self._cache = base, cache or HashCache()
+    def __init__(self, base: Path, cache: HashCache | None = None, home: Path | None = None) -> None:
+        self._base, self._home, self._cache = base, home or base, cache or HashCache()
         self._found: dict[tuple[Kind, str], FineTune] = {}
         self._listed: dict[Path, list[str]] = {}
 
@@ -174,9 +179,7 @@ class FineTuneSource:
 
     def _folders(self, kind: Kind) -> list[Path]:
         given = [Path(entry).expanduser() for entry in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if entry]
-        roots = [self._base.absolute(), self._base.absolute().parent, *given]
-        folders = [root / folder for root in roots for folder in _FOLDERS[kind]]
-        return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+        return folders(self._home, kind, given)
 
     def _files(self, folder: Path) -> list[str]:
         """Paths of the files below a folder, from there, with `/`."""
@@ -192,6 +195,14 @@ def _pickle(title: str, path: Path) -> ModelError:
         f"{title}: {path.suffix} files are pickles, which can run code, and are not read; "
         f"`sdbatch models convert {path}` makes a safetensors file of it"
     )
+
+
+def folders(home: Path, kind: Kind | None = None, more: Sequence[Path] = ()) -> list[Path]:
+    """The folders of one kind, or of any, that are there: below `home`, one folder up, and below `more`."""
+    names = _FOLDERS[kind] if kind else [name for each in _FOLDERS.values() for name in each]
+    roots = [home.absolute(), home.absolute().parent, *more]
+    found = dict.fromkeys(root / name for root in roots for name in names)
+    return [folder for folder in found if folder.is_dir()]
 
 
 def problem(parameter: str, value: Any) -> str | None:

@@ -26,14 +26,15 @@ class Sources:
     Args:
         base: relative paths start here.
         pins: revisions of hub models by name, as a directory's first run found them.
+        home: where fine-tunes are looked for by name; None is `base`.
     """
 
-    def __init__(self, base: Path, pins: Mapping[str, str | None] | None = None) -> None:
+    def __init__(self, base: Path, pins: Mapping[str, str | None] | None = None, home: Path | None = None) -> None:
         cache = HashCache()
         self.base = base
         self.models = ModelSource(base, pins, cache)
         self.inputs = InputSource(base, cache)
-        self.finetunes = FineTuneSource(base, cache)
+        self.finetunes = FineTuneSource(base, cache, home)
 
     def model(self, name: str, revision: str | None) -> tuple[str, tuple[int, int], str]:
         """A model's content hash, own width and height, and kind.

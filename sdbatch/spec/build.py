@@ -59,6 +59,7 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
         rows=rows,
         rows_base=_rows_base(data, origin.base, problems),
         wildcards=wildcards,
+        fine_tunes=_folder(data, "fine_tunes", origin.base, problems),
         exclude=_entries(data, "exclude", problems),
         include=_entries(data, "include", problems),
         output=output(data, problems),
@@ -193,7 +194,7 @@ def _folder(data: Sections, key: str, base: Path, problems: Problems) -> Path | 
         problems.add((key,), f"{show(given)} is not the path of a folder")
         return None
     path = Path(os.path.abspath(base / given))
-    if key == "wildcards" and not path.is_dir():
+    if key != "rows_base" and not path.is_dir():
         problems.add((key,), f"{given}: no such folder")
     return path
 

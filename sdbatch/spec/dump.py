@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from sdbatch.sources import finetunes
 from sdbatch.spec.document import resolve
 from sdbatch.spec.paths import Move
 from sdbatch.spec.schema import Axis, JobSpec
@@ -38,6 +39,8 @@ def resolved(job: JobSpec, render: Render, directory: Path) -> str:
             spec["rows_base"] = move.path(str(job.cells_base))
     if job.wildcards is not None:
         spec["wildcards"] = move.path(str(job.wildcards))
+    if finetunes.folders(job.names_base):
+        spec["fine_tunes"] = move.path(str(job.names_base))
     for section, axes in (("zip", job.zip), ("grid", job.axes)):
         if axes:
             spec[section] = {axis.name: _axis(axis, move.value) for axis in axes}

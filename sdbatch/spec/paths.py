@@ -15,7 +15,7 @@ PICTURES = frozenset({"image", "control_image", "depth_image"})
 """Parameters whose texts are always paths. A `mask` has paths among other things."""
 MODELS = frozenset({"model", "vae", "controlnet", "loras", "embeddings", "hypernetwork"})
 """Parameters whose texts are paths where something lies there, and names otherwise."""
-NAMING = PICTURES | MODELS | {"mask"}
+NAMING = PICTURES | MODELS | {"mask", "control_preprocessor"}
 """Every parameter that may hold a path."""
 
 _DEMO = re.compile(r"demo[\w-]*\Z")
@@ -42,6 +42,8 @@ class Move:
             return masks.renamed(value, self.file)
         if name in PICTURES:
             return _texts(value, self.file)
+        if name == "control_preprocessor":
+            return _preprocessors(value, self._model)
         return _texts(value, self._model) if name in MODELS else value
 
     def file(self, text: str) -> str:
@@ -55,6 +57,15 @@ class Move:
             return self.path(text) if (self.base / text).exists() else text
         except OSError:  # too long to be a path
             return text
+
+
+def _preprocessors(value: Any, change: Callable[[str], str]) -> Any:
+    """The model in {depth: MODEL}, alone or in a list; `canny` and the like are no names of files."""
+    if isinstance(value, list):
+        return [_preprocessors(item, change) for item in value]
+    if isinstance(value, dict) and isinstance(value.get("depth"), str):
+        return {**value, "depth": change(value["depth"])}
+    return value
 
 
 def _texts(value: Any, change: Callable[[str], str]) -> Any:

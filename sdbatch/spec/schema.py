@@ -11,7 +11,8 @@ from sdbatch.parameters import PARAMETERS, Kind, Parameter
 from sdbatch.types import Output
 
 SECTIONS = (
-    "name", "rows", "rows_base", "wildcards", "grid", "zip", "exclude", "include", "output", "safety", "render",
+    "name", "rows", "rows_base", "wildcards", "fine_tunes", "grid", "zip", "exclude", "include", "output", "safety",
+    "render",
 )  # fmt: skip
 LATER_SECTIONS = ("stages", "recipe")
 KEYS = (*SECTIONS, *PARAMETERS)
@@ -64,6 +65,7 @@ class JobSpec:
         rows: absolute path of the table.
         rows_base: absolute directory that paths in the table's cells start from; None is `base`.
         wildcards: absolute path of the folder of wildcard files: as given, else `wildcards/` beside the spec, if there.
+        fine_tunes: absolute path of the folder beside whose `loras/` and the like names are looked for; None is `base`.
         exclude: a row that agrees with all of an entry is dropped.
         include: whole rows over `values`, added after exclude.
         output: what is written.
@@ -80,6 +82,7 @@ class JobSpec:
     rows: Path | None = None
     rows_base: Path | None = None
     wildcards: Path | None = None
+    fine_tunes: Path | None = None
     exclude: tuple[Mapping[str, Any], ...] = ()
     include: tuple[Mapping[str, Any], ...] = ()
     output: Output = field(default_factory=Output)
@@ -90,6 +93,11 @@ class JobSpec:
     def cells_base(self) -> Path:
         """Where paths in the table's cells start."""
         return self.rows_base or self.base
+
+    @property
+    def names_base(self) -> Path:
+        """Where `loras/`, `embeddings/` and `hypernetworks/` are looked for, and one folder up."""
+        return self.fine_tunes or self.base
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,10 @@ def json_schema() -> dict[str, Any]:
             "wildcards": {
                 "type": ["string", "null"],
                 "description": "the folder of wildcard files; by default wildcards/ beside the spec",
+            },
+            "fine_tunes": {
+                "type": ["string", "null"],
+                "description": "the folder that loras/ and the like lie in; by default the spec's own",
             },
             "grid": {**crossed, "description": "axes, each crossed with every other, the last fastest"},
             "zip": {**crossed, "description": "axes of one length that advance together"},
