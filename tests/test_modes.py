@@ -33,6 +33,16 @@ def test_a_mode_uses_parameters_that_there_are(name: str) -> None:
     assert mode.PIPELINES and mode.ABOUT
 
 
+def test_a_pictures_own_size_is_cut_to_what_models_take() -> None:
+    native = {"fit": "native"}
+    assert modes.picture_size(native, (512, 512), (512, 519)) == (512, 512)
+    assert modes.picture_size(native, (512, 512), (130, 70)) == (128, 64)
+    assert modes.picture_size({"width": 40}, (512, 512), (130, 70)) == (40, 64)
+    assert modes.picture_size({}, (512, 256), (0, 0)) == (512, 256)
+    with pytest.raises(ValueError, match="leave width and height out"):
+        modes.picture_size({**native, "height": 64}, (512, 512), (64, 64))
+
+
 def test_no_mode_names_another() -> None:
     for package in ("sdbatch/modes", "sdbatch/render/modes"):
         for name in MODES:

@@ -11,12 +11,9 @@ import torch
 from sdbatch.errors import ModelError
 from sdbatch.render import embeddings as inversion
 from sdbatch.render import hypernetworks, loras
-from sdbatch.render.embeddings import flatten as flatten_embedding
 from sdbatch.render.modules import Swaps
 from sdbatch.sources import headers
 from sdbatch.sources.finetunes import FineTune
-
-__all__ = ["KEPT_BYTES", "FineTunes", "flatten_embedding"]
 
 KEPT_BYTES = 2**30
 """How much of the files read is kept in memory, so that leases that take turns read none again."""

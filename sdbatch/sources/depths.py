@@ -1,8 +1,7 @@
-"""Depth maps as arrays, and back to files. Larger is nearer, as MiDaS and DPT give it (inverse depth)."""
+"""Depth maps as arrays. Larger is nearer, as MiDaS and DPT give it (inverse depth)."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +45,6 @@ def size(path: Path) -> tuple[int, int]:
         return picture_size(path)
     height, width = _mapped(path).shape
     return width, height
-
-
-def to_png16(depth: NDArray[Any]) -> bytes:
-    """A 16-bit grey PNG: the least depth is 0 and the greatest 65535, rounded; a flat map is all 0.
-
-    Args:
-        depth: (h, w), finite.
-    """
-    from PIL import Image
-
-    values = depth.astype(np.float64)
-    low, span = values.min(), np.ptp(values)
-    scaled = np.rint((values - low) * (65535 / span)) if span > 0 else np.zeros_like(values)
-    file = io.BytesIO()
-    Image.fromarray(scaled.astype(np.uint16)).save(file, "PNG")
-    return file.getvalue()
 
 
 def _array(path: Path) -> NDArray[Any]:

@@ -58,11 +58,6 @@ def over(colours: NDArray[np.uint8], alpha: NDArray[np.uint8], ground: int) -> N
     return mixed.astype(np.uint8)
 
 
-def native_size(width: int, height: int, multiple: int = 8) -> tuple[int, int]:
-    """A picture's own size cut to multiples, at least one of them: what `fit: native` renders at."""
-    return max(width // multiple, 1) * multiple, max(height // multiple, 1) * multiple
-
-
 def fit(picture: NDArray[_T], width: int, height: int, how: str, resample: Resample = "lanczos") -> NDArray[_T]:
     """Bring a picture to a size. One that has the size comes back bit for bit.
 

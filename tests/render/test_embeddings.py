@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sdbatch.errors import ModelError
-from sdbatch.render.finetunes import FineTunes, flatten_embedding
+from sdbatch.render.embeddings import flatten
+from sdbatch.render.finetunes import FineTunes
 
 Handmade = Any
 
@@ -96,14 +97,12 @@ def test_a_text_ends_where_it_did_before_words_were_added(demo_pipe: Any, handma
 
 def test_flattening_what_others_pickled() -> None:
     vectors = torch.nn.Parameter(torch.randn(3, 8))
-    tensors, metadata = flatten_embedding(
-        {"string_to_token": {"*": 265}, "string_to_param": {"*": vectors}, "name": "x"}
-    )
+    tensors, metadata = flatten({"string_to_token": {"*": 265}, "string_to_param": {"*": vectors}, "name": "x"})
     assert list(tensors) == ["emb_params"] and same(tensors["emb_params"], vectors) and metadata["name"] == "x"
     assert not tensors["emb_params"].requires_grad
-    tensors, _ = flatten_embedding({"<cat>": vectors[0]})
+    tensors, _ = flatten({"<cat>": vectors[0]})
     assert list(tensors) == ["<cat>"] and tensors["<cat>"].shape == (8,)
-    tensors, _ = flatten_embedding({"clip_l": vectors, "clip_g": vectors})
+    tensors, _ = flatten({"clip_l": vectors, "clip_g": vectors})
     assert set(tensors) == {"clip_l", "clip_g"}
 
 
@@ -116,4 +115,4 @@ def test_flattening_what_others_pickled() -> None:
     ],
 )  # fmt: skip
 def test_flattening_what_is_no_embedding(state: Any) -> None:
-    assert flatten_embedding(state) is None
+    assert flatten(state) is None

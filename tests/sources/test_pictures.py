@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdbatch.errors import InputError
-from sdbatch.sources.pictures import fit, native_size
+from sdbatch.sources.pictures import fit
 
 HOWS = ["resize", "crop", "pad", "native"]
 KINDS = ["rgb", "grey", "depth", "depths"]
@@ -75,16 +75,9 @@ def test_pad_keeps_all_and_repeats_the_edges() -> None:
 
 def test_native_cuts_and_never_scales() -> None:
     given = picture(21, 18)
-    assert native_size(21, 18) == (16, 16)
     assert np.array_equal(fit(given, 16, 16, "native"), given[1:17, 2:18])
     with pytest.raises(InputError, match="21 x 18 cannot be cut to 24 x 16"):
         fit(given, 24, 16, "native")
-
-
-def test_native_size() -> None:
-    assert native_size(512, 519) == (512, 512)
-    assert native_size(3, 70, 64) == (64, 64)  # nothing fits: at least one of them
-    assert native_size(130, 70, 64) == (128, 64)
 
 
 def test_an_unknown_fit() -> None:
