@@ -11,105 +11,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
-from sdbatch.demo import conditions, family, networks, scenes
-from sdbatch.demo.train import Loop, SceneSet
+from sdbatch.demo import conditions, family, scenes
+from sdbatch.demo.trainer import Loss, Trainer, autocast, tensor
 
 BATCH = 32
-STEPS = {"inpaint": 700, "estimator": 1600, "depth": 500, "controlnet": 700, "upscaler": 800}
+STEPS = {"inpaint": 700, "estimator": 1200, "depth": 420, "controlnet": 700, "upscaler": 1500}
 RATES = {"inpaint": 6e-4, "estimator": 1e-3, "depth": 5e-4, "controlnet": 8e-4, "upscaler": 8e-4}
-Loss = Callable[[int, np.random.Generator], torch.Tensor]
-
-
-@dataclass
-class Trainer:
-    """What every training shares: the base model, the scenes, and where checkpoints lie."""
-
-    base: family.Base
-    work: Path
-    count: int
-    seed: int
-
-    @cached_property
-    def data(self) -> SceneSet:
-        """Scenes to train on, rendered once."""
-        return SceneSet(self.count, self.seed)
-
-    @cached_property
-    def latents(self) -> torch.Tensor:
-        """(n, 4, 16, 16), scaled."""
-        return self.encoded(self.data.pictures)
-
-    def encoded(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
-        """Means of pictures' latents, scaled: (n, 64, 64, 3) → (n, 4, 16, 16)."""
-        with torch.no_grad():
-            parts = [
-                self.base.vae.encode(tensor(pictures[at : at + 64])).latent_dist.mean
-                for at in range(0, len(pictures), 64)
-            ]
-        return torch.cat(parts) * self.base.scale
-
-    def hidden(self, texts: list[str]) -> torch.Tensor:
-        """Prompt embeddings: (n, 77, 128)."""
-        with torch.no_grad():
-            return self.base.text(networks.token_ids(self.base.tokenizer, texts))[0]
-
-    def captions(self, picks: NDArray[np.int64], rng: np.random.Generator, told: float = 1.0) -> list[str]:
-        """A caption each, one in ten empty; with chance 1 - `told` the shape is only called a shape."""
-        texts = []
-        for pick in picks:
-            scene = self.data.scenes[pick]
-            text = "" if rng.random() < 0.1 else scenes.caption(scene, rng)
-            texts.append(text if rng.random() < told else text.replace(scene.shape, "shape"))
-        return texts
-
-    def noised(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Noisy latents, their timesteps (stratified), and the velocity to predict.
-
-        Salimans & Ho 2022: v = alpha * noise - sigma * x.
-        """
-        alphas = networks.make_scheduler().alphas_cumprod
-        t = ((torch.arange(len(x)) + torch.rand(len(x))) / len(x) * 1000).long()
-        a, s = (part[:, None, None, None] for part in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
-        noise = torch.randn_like(x)
-        return (a * x + s * noise), t, a * noise - s * x
-
-    def loop(self, name: str, module: torch.nn.Module, loss: Loss, steps: int) -> None:
-        """Train a module; the averaged weights are in it afterwards."""
-        Loop(name, self.work, {name: module}, steps, RATES[name], self.seed + 10).run(loss)
-
-    def restored(self, name: str, module: torch.nn.Module) -> bool:
-        """Put the averaged weights of a checkpoint into a module, whether there is one."""
-        path = self.work / f"{name}.pt"
-        if not path.exists():
-            return False
-        state = torch.load(path, weights_only=True)
-        module.load_state_dict(state["modules"][name])
-        for weight, mean in zip(module.parameters(), state["average"], strict=True):
-            weight.data.copy_(mean)
-        module.eval()
-        return True
-
-
-def _autocast() -> Any:
-    """bfloat16 where the CPU has it; where it has not, that takes ten times as long as float32."""
-    fast = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
-
-
-def tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
-    """(n, h, w, 3) uint8 → (n, 3, h, w) float32 in -1 to 1."""
-    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return pixels.to(memory_format=torch.channels_last)
 
 
 def inpaint(trainer: Trainer, unet: Any) -> Loss:
@@ -127,7 +41,7 @@ def inpaint(trainer: Trainer, unet: Any) -> Loss:
         noisy, t, target = trainer.noised(latents[torch.from_numpy(picks)])
         hidden = trainer.hidden(trainer.captions(picks, rng))
         given = torch.cat([noisy, cells, seen], 1).to(memory_format=torch.channels_last)
-        with _autocast():
+        with autocast():
             v = unet(given, t, encoder_hidden_states=hidden, return_dict=False)[0]
         weight = 1 + 2 * cells
         found: torch.Tensor = (weight * (v.float() - target).square()).mean() / weight.mean()
@@ -145,7 +59,7 @@ def estimator(trainer: Trainer, network: Any) -> Loss:
 
     def loss(step: int, rng: np.random.Generator) -> torch.Tensor:
         picks = rng.integers(0, len(worlds), BATCH // 2)
-        with _autocast():
+        with autocast():
             found = network(tensor(pictures[picks])).predicted_depth[:, None].float()
         off = found - functional.interpolate(truths[torch.from_numpy(picks)], found.shape[2:], mode="bilinear")
         steps = (off[..., 1:] - off[..., :-1]).square().mean() + (off[..., 1:, :] - off[..., :-1, :]).square().mean()
@@ -172,7 +86,7 @@ def depth(trainer: Trainer, unet: Any) -> Loss:
         noisy, t, target = trainer.noised(latents[torch.from_numpy(picks)])
         hidden = trainer.hidden(trainer.captions(picks, rng, told=0.6))
         given = torch.cat([noisy, seen], 1).to(memory_format=torch.channels_last)
-        with _autocast():
+        with autocast():
             v = unet(given, t, encoder_hidden_states=hidden, return_dict=False)[0]
         found: torch.Tensor = (v.float() - target).square().mean()
         return found
@@ -199,7 +113,7 @@ def controlnet(trainer: Trainer, network: Any) -> Loss:
         noisy, t, target = trainer.noised(latents[torch.from_numpy(picks)])
         noisy = noisy.to(memory_format=torch.channels_last)
         hidden = trainer.hidden(trainer.captions(picks, rng, told=0.5))
-        with _autocast():
+        with autocast():
             down, middle = network(
                 noisy, t, encoder_hidden_states=hidden, controlnet_cond=seen.contiguous(), return_dict=False
             )
@@ -236,7 +150,7 @@ def upscaler(trainer: Trainer, unet: Any) -> Loss:
         noisy, t, target = trainer.noised(latents[torch.from_numpy(places)])
         hidden = trainer.hidden(trainer.captions(picks, rng))
         given = torch.cat([noisy, low], 1).to(memory_format=torch.channels_last)
-        with _autocast():
+        with autocast():
             v = unet(given, t, encoder_hidden_states=hidden, class_labels=levels, return_dict=False)[0]
         found: torch.Tensor = (v.float() - target).square().mean()
         return found
@@ -311,7 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
     trainer = Trainer(family.Base(), options.work, options.scenes, options.seed)
     for name in () if options.export else options.stages:
         module = made(name, trainer.base, options.seed)
-        trainer.loop(name, module, _LOSSES[name](trainer, module), options.steps or STEPS[name])
+        trainer.loop(name, module, _LOSSES[name](trainer, module), options.steps or STEPS[name], RATES[name])
     print("\n".join(export(trainer, options.out)), flush=True)
 
 

@@ -10,16 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from stopping import Interrupted, stop_after
 
 from sdbatch.demo import score, train
 
 pytestmark = pytest.mark.slow
 
 SCENES = 512  # the scale of the latents is measured on this many
-
-
-class Interrupted(Exception):
-    """Stands for a kill."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,19 +43,6 @@ def weights(model: Path) -> dict[str, torch.Tensor]:
 def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     assert [key for key in a if not torch.equal(a[key], b[key])] == []
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
-    """Save at every step, and die right behind the save of this one."""
-    save = train.Loop._save
-
-    def save_and_stop(self: train.Loop) -> None:
-        save(self)
-        if (self.name, self.step) == (stage, step):
-            raise Interrupted
-
-    monkeypatch.setattr(train, "SAVE_SECONDS", -1.0)
-    monkeypatch.setattr(train.Loop, "_save", save_and_stop)
 
 
 def test_writes_a_folder_that_plain_diffusers_loads(tmp_path: Path) -> None:

@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from stopping import Interrupted, stop_after
 
-from sdbatch.demo import family, train, train_family
+from sdbatch.demo import family, train_family
 
 STAGES = ("inpaint", "estimator", "depth", "controlnet", "upscaler")
-
-
-class Interrupted(Exception):
-    """Stands for a kill."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,19 +41,6 @@ def run(folder: Path, *stages: str, steps: int = 3) -> Path:
 def weights(out: Path) -> dict[str, torch.Tensor]:
     files = sorted(out.rglob("*.safetensors"))
     return {f"{file.relative_to(out)}/{key}": value for file in files for key, value in load_file(str(file)).items()}
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
-    """Save at every step, and die right behind the save of this one."""
-    save = train.Loop._save
-
-    def save_and_stop(self: train.Loop) -> None:
-        save(self)
-        if (self.name, self.step) == (stage, step):
-            raise Interrupted
-
-    monkeypatch.setattr(train, "SAVE_SECONDS", -1.0)
-    monkeypatch.setattr(train.Loop, "_save", save_and_stop)
 
 
 @pytest.mark.slow

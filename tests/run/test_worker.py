@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,10 @@ from PIL import Image
 
 from sdbatch.errors import InputError, ModelError, PictureError, RowError, StoreError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.render import device
 from sdbatch.render.batch import Picture
-from sdbatch.render.device import Device
 from sdbatch.run import worker
 from sdbatch.run.worker import Worker
-from sdbatch.run.writing import Task, Writer
+from sdbatch.run.writing import Task
 from sdbatch.sources import names
 from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.models import Model
@@ -208,52 +206,6 @@ def test_a_disk_that_cannot_be_written_ends_the_lease(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="file"):
         Worker(task(tmp_path, directory=tmp_path / "file" / "run")).run(Lease(0, (row(1),)))
-
-
-def fingerprint(tmp_path: Path, size: int = 4, model: str = "ab", **changes: Any) -> str:
-    at_work = task(tmp_path, **changes)
-    return Writer(at_work, Sources(at_work.base)).fingerprint(size, model)
-
-
-CHANGES: dict[str, Callable[[Path], str]] = {
-    "size": lambda path: fingerprint(path, size=2),
-    "model": lambda path: fingerprint(path, model="cd"),
-    "dtype": lambda path: fingerprint(path, render=replace(RENDER, dtype="bfloat16")),
-    "threads": lambda path: fingerprint(path, render=replace(RENDER, threads=3)),
-    "attention": lambda path: fingerprint(path, render=replace(RENDER, attention="eager")),
-    "compile": lambda path: fingerprint(path, render=replace(RENDER, compile=True)),
-    "vram": lambda path: fingerprint(path, render=replace(RENDER, vram="low")),
-    "vae_tiling": lambda path: fingerprint(path, render=replace(RENDER, vae_tiling=True)),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_changes_bits_changes_the_fingerprint(change: str, tmp_path: Path) -> None:
-    assert CHANGES[change](tmp_path) != fingerprint(tmp_path)
-
-
-def test_device_kind_and_versions_change_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {fingerprint(tmp_path)}
-    with monkeypatch.context() as patch:
-        patch.setattr(device, "describe", lambda name: Device("cpu", "cpu other", 0, 1))
-        found.add(fingerprint(tmp_path))
-    with monkeypatch.context() as patch:
-        patch.setattr(device, "versions", lambda: {"torch": "0", "diffusers": "0", "transformers": "0"})
-        found.add(fingerprint(tmp_path))
-    assert len(found) == 3
-
-
-def test_what_does_not_change_bits_does_not_change_the_fingerprint(tmp_path: Path) -> None:
-    changes: list[dict[str, Any]] = [
-        {"run": "run2"}, {"directory": tmp_path / "x"}, {"output": Output(format="webp")}, {"memory": 80},
-        {"base": Path("/x")}, {"render": replace(RENDER, oom="fail")},
-    ]  # fmt: skip
-    assert {fingerprint(tmp_path, **change) for change in changes} == {fingerprint(tmp_path)}
-
-
-def test_threads_belong_to_the_fingerprint_of_a_cpu_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "describe", lambda name: Device("cuda", "cuda x", 80, 1))
-    assert fingerprint(tmp_path) == fingerprint(tmp_path, render=replace(RENDER, threads=9))
 
 
 class Checkers:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hubmodel import LEFT, NAME, WANTED
 from PIL import Image
 
 Tiff = Callable[..., bytes]
@@ -146,3 +147,10 @@ def empty_hub(fakehub: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     with fakehub.serve() as hub:
         fakehub.reach(monkeypatch, hub.url)
         yield hub
+
+
+@pytest.fixture
+def hub(empty_hub: Any) -> Any:
+    """A hub with one model, which may be asked."""
+    empty_hub.put(NAME, {**WANTED, **LEFT})
+    return empty_hub
