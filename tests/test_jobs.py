@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from sdbatch.parameters import MODES
 
-Command = Callable[..., object]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def jobs() -> list[str]:
@@ -33,11 +34,11 @@ def test_a_job_runs(name: str, root: Path, tmp_path: Path, sdbatch: Command) -> 
         shutil.copytree(root / folder, tmp_path / folder)
     limit = ["--limit", "6"] if name in ("demo", "samplers", "guidance") else []
     done = sdbatch("run", f"jobs/{name}.yaml", "--out", "out", "--set", "render.threads=1", *limit, timeout=240)
-    assert done.returncode == 0, done.stderr  # type: ignore[attr-defined]
+    assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "out" / "manifest")
     assert len(table) >= 4 and not (tmp_path / "out" / "failures").exists()
     for path in table["path"]:
         assert np.asarray(Image.open(tmp_path / "out" / path)).std() > 1
     if not limit:
         again = sdbatch("run", "out", "--json")
-        assert again.returncode == 0 and '"made": 0' in again.stdout  # type: ignore[attr-defined]
+        assert again.returncode == 0 and '"made": 0' in again.stdout

@@ -44,7 +44,7 @@ def train(steps: int = 900, seed: int = 0, count: int = SCENES) -> JudgeNet:
         losses = [functional.cross_entropy(logits, truth[k][picks]) for k, logits in network(figure).items()]
         loss = torch.stack(losses).sum()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
         if step % 100 == 0:

@@ -90,6 +90,21 @@ def fitting(kind: str) -> tuple[str, ...]:
     return tuple(name for name in available() if kind in get(name).PIPELINES)
 
 
+def sized_by_picture(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:
+    """As asked, else the picture's own, cut to a multiple of 8."""
+    return picture_size(params, model, picture)
+
+
+def nothing_wrong(params: Mapping[str, Any], kind: str) -> str | None:
+    """Nothing can be wrong with the whole that is not wrong with a part."""
+    return None
+
+
+def remaking(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of pipelines that start from a picture."""
+    return {"strength": params["strength"], "num_inference_steps": params["steps"], "eta": params["eta"]}
+
+
 def picture_size(params: Mapping[str, Any], model: Size, picture: Size, multiple: int = 8) -> Size:
     """The size of a picture made from another: as asked, else the input's own cut to a multiple, else the model's.
 

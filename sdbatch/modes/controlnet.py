@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sdbatch.modes import COMMON, Size, picture_size
+from sdbatch.modes import COMMON, sized_by_picture
 
 ABOUT = "a picture from a prompt that follows the edges, depth or the like of another"
 PIPELINES = {"sd": "StableDiffusionControlNetPipeline"}
@@ -15,13 +15,9 @@ NEEDS = ("controlnet", "control_image")
 SIZED = ("width", "height", "fit")
 PICTURE: str | None = "control_image"
 CHECKED = ("controlnet", *_CONTROL, "model")
+size = sized_by_picture
 PREPROCESSORS = ("none", "canny", "depth")
 _DEFAULTS = {"control_scale": 1.0, "control_start": 0.0, "control_end": 1.0, "control_preprocessor": "none"}
-
-
-def size(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:
-    """As asked, else the control picture's own, cut to a multiple of 8."""
-    return picture_size(params, model, picture)
 
 
 def listed(params: Mapping[str, Any], name: str) -> list[Any]:

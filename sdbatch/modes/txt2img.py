@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sdbatch.modes import COMMON, Size
+from sdbatch.modes import COMMON, Size, nothing_wrong
 
 ABOUT = "a picture from a prompt and a seed"
 PIPELINES = {"sd": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}
@@ -14,16 +14,12 @@ NEEDS: tuple[str, ...] = ()
 SIZED = ("width", "height")
 PICTURE: str | None = None
 CHECKED: tuple[str, ...] = ()
+problem = nothing_wrong
 
 
 def size(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:
     """As asked, else the model's own."""
     return params["width"] or model[0], params["height"] or model[1]
-
-
-def problem(params: Mapping[str, Any], kind: str) -> str | None:
-    """Nothing can be wrong with the whole that is not wrong with a part."""
-    return None
 
 
 def arguments(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,11 @@ def size(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Si
     scale = params["scale"] or FACTORS.get(kind, SCALE)
     if params["tile"]:
         return params["tile"], params["tile"]
-    return tuple(max(8, -(-round(side * scale) // 8) * 8) for side in (width, height))  # type: ignore[return-value]
+    return _multiple_of_8(width * scale), _multiple_of_8(height * scale)
+
+
+def _multiple_of_8(side: float) -> int:
+    return max(8, -(-round(side) // 8) * 8)
 
 
 def problem(params: Mapping[str, Any], kind: str) -> str | None:

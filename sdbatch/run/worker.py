@@ -95,7 +95,7 @@ class Worker:
                 try:
                     one, lost = self._render([group], size, attempt)
                     made, failures = [*made, *one], [*failures, *lost]
-                except Exception as error:
+                except Exception as error:  # alone, it is this row's
                     failures += [_failure(row, attempt, error) for row in group]
             return made, failures
 

@@ -109,7 +109,7 @@ def _image(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
                 yield image, file
         except InputError:
             raise
-        except Exception as error:
+        except Exception as error:  # a broken file raises whatever Pillow's parser of its kind meets
             raise InputError(f"{files.show(path)}: {_reason(error)}") from error
 
 
@@ -136,7 +136,8 @@ def _eight_bits(image: Image.Image, file: BinaryIO, path: Path) -> tuple[Image.I
     strange = _strange(image)
     if strange:
         raise InputError(f"{files.show(path)}: holds {strange}")
-    rawmodes = {_rawmode(tile) for tile in image.tile}  # type: ignore[attr-defined]
+    tiles: Any = getattr(image, "tile", ())  # of pictures that come from files, not of all
+    rawmodes = {_rawmode(tile) for tile in tiles}
     deep = _DEEP.match(rawmodes.pop()) if len(rawmodes) == 1 else None
     if deep:
         return _deep(image, file, deep[1], _NATIVE if deep[2] == "N" else deep[2])
@@ -208,12 +209,13 @@ def _deep(image: Image.Image, file: BinaryIO, kind: str, order: str) -> tuple[Im
 def _again(file: BinaryIO, rawmode: str) -> Image.Image:
     """Decode a file from its start with another reading of its samples."""
     file.seek(0)
-    image: Any = Image.open(file, formats=FORMATS)
+    image = Image.open(file, formats=FORMATS)
+    tiles: list[Any] = image.tile
     image.tile = [
-        tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *tile.args[1:])) for tile in image.tile
+        tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *tile.args[1:])) for tile in tiles
     ]
     image.load()
-    return image  # type: ignore[no-any-return]
+    return image
 
 
 def _rawmode(tile: Any) -> str:

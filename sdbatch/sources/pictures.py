@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,5 +117,5 @@ def _resized(
         channels = [_resized(picture[..., at], width, height, resample, box) for at in range(picture.shape[2])]
         return np.stack(channels, -1)
     image = Image.fromarray(np.ascontiguousarray(picture))
-    made: Any = np.asarray(image.resize((width, height), _FILTERS[resample], box))
-    return made  # type: ignore[no-any-return]
+    made: NDArray[_T] = np.asarray(image.resize((width, height), _FILTERS[resample], box))
+    return made

@@ -107,3 +107,19 @@ def test_sdxl_rows_alone_and_together(mode: str, rig: Any, tiny: Any) -> None:
         assert np.array_equal(one, other)
     if mode == "inpaint":
         assert np.array_equal(together[0][:8], rig.read(pictures[0])[:8])
+
+
+def test_another_vae_and_the_models_own_again(rig: Any) -> None:
+    from diffusers import AutoencoderKL
+
+    from sdbatch.sources.models import EMBEDDED
+
+    vae = AutoencoderKL.from_pretrained(EMBEDDED / "demo" / "vae")
+    vae.decoder.conv_out.bias.data += 0.3
+    vae.save_pretrained(rig.base / "bright")
+    (own,) = rig.together(JOB)
+    (other,) = rig.together({**JOB, "vae": "bright"})
+    (again,) = rig.together(JOB)
+    assert np.array_equal(own, again) and other.mean() > own.mean() + 5
+    first, second = (rig.rows({**JOB, **more})[0].id for more in ({}, {"vae": "bright"}))
+    assert first != second
