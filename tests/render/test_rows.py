@@ -26,7 +26,7 @@ def tuned(rig: Any, handmade: Any) -> Any:
     return rig
 
 
-def test_base_lora_base_by_leases_that_take_turns(tuned: Any) -> None:
+def test_base_lora_base_by_leases_that_take_turns(tuned: Any, rendering: Any) -> None:
     (base,) = tuned.together(JOB)
     (first,) = tuned.together({**JOB, "loras": ["a"]})
     (again,) = tuned.together(JOB)
@@ -36,6 +36,8 @@ def test_base_lora_base_by_leases_that_take_turns(tuned: Any) -> None:
     assert len({one.tobytes() for one in (base, first, other)}) == 3
     (first_again,) = tuned.together({**JOB, "loras": ["a"]})
     assert np.array_equal(first, first_again)
+    (fresh,) = rendering.Rig(tuned.base).together({**JOB, "loras": ["a"]})  # with no prompt encoded by the base before
+    assert np.array_equal(first, fresh)
 
 
 def test_a_tag_in_the_prompt_is_the_parameter(tuned: Any) -> None:

@@ -25,9 +25,8 @@ def put(path: Path, tensors: dict[str, torch.Tensor], **metadata: str) -> Path:
 
 
 def lora(path: Path, value: float = 1.0) -> Path:
-    return put(
-        path, {f"{STEM}.lora_down.weight": torch.full((1, 4), value), f"{STEM}.lora_up.weight": torch.ones(4, 1)}
-    )
+    halves = {"lora_down": torch.full((1, 4), value), "lora_up": torch.ones(4, 1)}
+    return put(path, {f"{STEM}.{name}.weight": half for name, half in halves.items()})
 
 
 def source(base: Path, home: Path | None = None) -> FineTuneSource:
@@ -96,7 +95,7 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
         ("lora", "d", "not a safetensors file"),
     ):
         with pytest.raises(ModelError, match=says):
-            found.find(kind, name)  # type: ignore[arg-type]  # a text that is one of the kinds
+            found.find(kind, name)
 
 
 def test_the_words_of_embeddings(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_a_length_that_cannot_be(length: int, tmp_path: Path) -> None:
 
 def test_a_pickle_under_a_wrong_name(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"PK\x03\x04" + bytes(100))
-    with pytest.raises(ValueError, match="not a safetensors file$"):
+    with pytest.raises(ValueError, match=r"not a safetensors file\Z"):
         headers.read(tmp_path / "f")
 
 
@@ -66,7 +67,5 @@ def test_a_pickle_under_a_wrong_name(tmp_path: Path) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "f").write_bytes(raw)
-    try:
+    with suppress(ValueError):  # and nothing else
         headers.read(tmp_path / "f")
-    except ValueError as error:
-        assert str(error)
