@@ -46,6 +46,17 @@ def test_outside_the_mask_nothing_changes(model: str, strength: float, rig: Any,
     assert not np.array_equal(made[mask], given[mask])
 
 
+@pytest.mark.parametrize("model", ["demo", "demo-inpaint"])
+def test_the_distance_inside_the_mask_grows_with_strength(
+    model: str, rig: Any, rendering: Any, names: dict[str, str]
+) -> None:
+    job = {**JOB, "model": model, "image": names["scene"], "mask": BOX, "steps": 10}
+    made = rig.draw({**job, "grid": {"strength": [0, 0.4, 1]}})
+    given, mask = rig.read(names["scene"]), where(BOX)
+    distances = [rendering.distance(one[mask], given[mask]) for one in made]
+    assert distances[0] < 12 and distances == sorted(distances) and distances[-1] > 2 * distances[0]
+
+
 def test_every_form_of_a_mask(rig: Any, names: dict[str, str]) -> None:
     given = rig.read(names["scene"])
     red = np.abs(given.astype(int) - given[32, 32]).max(axis=2) == 0
