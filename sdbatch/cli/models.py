@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
 
@@ -67,6 +66,7 @@ def pull(
 ) -> None:
     """Fetch what is read of a hub model into the local cache; prints the commit and the path."""
     from sdbatch import api
+    from sdbatch.cli.fetching import Fetching
 
     with Fetching(quiet=quiet) as watcher:
         found = api.pull(name, revision, watcher)
@@ -98,63 +98,7 @@ def convert(
         typer.echo(json.dumps({"schema": 1, "written": made}))
 
 
-class Fetching:
-    """How a download looks: a line, and a bar where standard error is a terminal."""
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._bars: Any = None
-        self._task: Any = None
-        self.size = 0  # bytes that came
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-
-    def begin(self, name: str, commit: str, files: int, size: int) -> None:
-        """So much will be fetched."""
-        if self._quiet:
-            return
-        print(f"{name} at {commit[:12]}: {files} files, {_size(size)} to fetch", file=sys.stderr, flush=True)
-        if sys.stderr.isatty():
-            self._bars = _bars()
-            self._task = self._bars.add_task(name, total=size)
-            self._bars.start()
-
-    def received(self, size: int) -> None:
-        """So much more is here."""
-        self.size += size
-        if self._bars is not None:
-            self._bars.update(self._task, advance=size)
-
-
 def _uses(model: dict[str, Any]) -> str:
     """Its modes; a lone part has none of its own."""
     lone = {"controlnet": "(named by `controlnet`)", "vae": "(named by `vae`)"}
     return ", ".join(model["modes"]) or lone.get(model["kind"], "-")
-
-
-def _bars() -> Any:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-
-
-def _size(size: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"

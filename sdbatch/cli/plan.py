@@ -29,9 +29,12 @@ def plan(
 ) -> None:
     """Rows, batches, padded share, model loads, expected time and disk; loads no model."""
     from sdbatch import api
+    from sdbatch.cli import fetching
 
     prepared = api.job(job, out=out, overrides=set_ or [], model=model, allow_mixed=allow_mixed, adopt=True)
-    show(api.plan_job(prepared), as_json)
+    with fetching.shown():
+        report = api.plan_job(prepared)
+    show(report, as_json)
 
 
 def show(report: PlanReport, as_json: bool) -> None:

@@ -89,6 +89,7 @@ def run(
 
         show(api.plan_job(prepared), as_json)
         return
+    from sdbatch.cli import fetching
     from sdbatch.cli.progress import Progress
 
     options = api.RunOptions(
@@ -101,7 +102,7 @@ def run(
         retry=False if no_retry else (retry or True),
         rewrite=rewrite,
     )
-    with Progress(quiet=quiet) as progress:
+    with fetching.shown(quiet=quiet), Progress(quiet=quiet) as progress:
         report = api.run(prepared, options, progress, stop, sys.argv)
     progress.end(report)
     if as_json:

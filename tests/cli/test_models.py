@@ -76,7 +76,9 @@ def test_a_run_of_a_hub_model_fetches_it_and_goes_on_without_the_hub(
     commit = hub.refs[NAME]["main"]
     job = f"model: {NAME}\nprompt: a star\nsteps: 2\nseed: 1\nrender: {{threads: 1}}\n"
     write("job.yaml", job)
-    first = printed(sdbatch("run", "job.yaml", "--out", "run", "--json", timeout=300))
+    done = sdbatch("run", "job.yaml", "--out", "run", "--json", timeout=300)
+    assert f"{NAME} at {commit[:12]}: " in done.stderr and "to fetch" in done.stderr
+    first = printed(done)
     assert (first["made"], first["failed"]) == (1, 0)
     (noted,) = json.loads((tmp_path / "run" / "runs.jsonl").read_text().splitlines()[0])["models"]
     assert (noted["name"], noted["revision"]) == (NAME, commit)
