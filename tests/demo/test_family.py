@@ -90,7 +90,6 @@ def test_edges_give_the_shape_that_they_outline() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="trained for too few steps: docs/demo-models.md says so", strict=True)
 def test_the_upscaler_beats_bicubic() -> None:
     found, _ = score_family.upscaler(pipeline("demo-upscaler"), 20)
     assert found["whole: noise level 20"] > found["whole: bicubic"]
