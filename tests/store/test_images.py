@@ -107,12 +107,17 @@ def test_the_edge_of_an_exif_segment(length: int) -> None:
     assert read_texts(encode(pixels(8, 8), "jpeg", None, edge)) == edge
 
 
+_READ: list[Image.Image] = []
+"""Pictures that sd-parsers has read: it remembers the last by its id(), which a new one may have after it is gone."""
+
+
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("negative", ["", "blurry, dark"])
 @pytest.mark.parametrize("prompt", ["a red circle", 'two, "quoted": (x:1.3)\nsecond line', "красный 🎈 שלום"])
 def test_an_independent_reader_agrees(format: str, prompt: str, negative: str) -> None:
     data = encode(pixels(), format, None, texts(prompt, negative))
     with Image.open(io.BytesIO(data)) as image:
+        _READ.append(image)
         found = ParserManager().parse(image)
     assert found is not None
     (sampler,) = found.samplers
