@@ -102,20 +102,24 @@ class _Quiet:
 
 @pytest.fixture(scope="session")
 def run_job() -> Callable[..., api.RunReport]:
-    """Run a job given as a mapping: `run_job({"prompt": "a star", ...}, directory, limit=4, executor="ray")`."""
+    """Run a job, a mapping or a spec's path: `run_job({"prompt": "a star"}, directory, limit=4, executor="ray")`."""
 
     def _run(
-        job: Mapping[str, Any], directory: Path, *, stopping: Callable[[], bool] = lambda: False, **options: Any
+        job: Mapping[str, Any] | Path, directory: Path, *, stopping: Callable[[], bool] = lambda: False, **options: Any
     ) -> api.RunReport:
         import yaml
 
         from sdbatch import api
 
-        spec = directory.parent / "spec.yaml"
         # One thread: as fast as two for a model this small, and steady beside other tests.
-        job = {**job, "render": {"threads": 1, **job.get("render", {})}}
-        spec.write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
-        return api.run(api.job(spec, out=directory), api.RunOptions(**options), _Quiet(), stopping)
+        if isinstance(job, Path):
+            ready = api.job(job, out=directory, overrides=["render.threads=1"])
+        else:
+            spec = directory.parent / "spec.yaml"
+            job = {**job, "render": {"threads": 1, **job.get("render", {})}}
+            spec.write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
+            ready = api.job(spec, out=directory)
+        return api.run(ready, api.RunOptions(**options), _Quiet(), stopping)
 
     return _run
 

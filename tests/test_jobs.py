@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from sdbatch import api
 from sdbatch.parameters import MODES
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
+Runner = Callable[..., api.RunReport]
 
 
 def jobs() -> list[str]:
@@ -29,16 +29,15 @@ def test_there_is_a_job_for_every_mode(root: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", jobs())
-def test_a_job_runs(name: str, root: Path, tmp_path: Path, sdbatch: Command) -> None:
+def test_a_job_runs(name: str, root: Path, tmp_path: Path, run_job: Runner) -> None:
     for folder in ("jobs", "prompts"):
         shutil.copytree(root / folder, tmp_path / folder)
-    limit = ["--limit", "6"] if name in ("demo", "samplers", "guidance") else []
-    done = sdbatch("run", f"jobs/{name}.yaml", "--out", "out", "--set", "render.threads=1", *limit, timeout=240)
-    assert done.returncode == 0, done.stderr
+    limit = {"limit": 6} if name in ("demo", "samplers", "guidance") else {}
+    done = run_job(tmp_path / "jobs" / f"{name}.yaml", tmp_path / "out", **limit)
+    assert (done.failed, done.exit_code) == (0, 0)
     table = pd.read_parquet(tmp_path / "out" / "manifest")
     assert len(table) >= 4 and not (tmp_path / "out" / "failures").exists()
     for path in table["path"]:
         assert np.asarray(Image.open(tmp_path / "out" / path)).std() > 1
     if not limit:
-        again = sdbatch("run", "out", "--json")
-        assert again.returncode == 0 and '"made": 0' in again.stdout
+        assert run_job(tmp_path / "out", tmp_path / "out").made == 0
