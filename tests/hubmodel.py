@@ -41,6 +41,14 @@ LEFT: dict[str, bytes] = {
 }
 
 
+def lone(folder: Path, class_name: str) -> Path:
+    """A folder of one component, as a VAE or a ControlNet comes."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"_class_name": class_name}), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(b"weights")
+    return folder
+
+
 def resolve(tmp_path: Path, revision: str | None = None, **options: Any) -> Model:
     """The model as found from an empty folder, with a cache of hashes of its own."""
     return ModelSource(tmp_path, cache=HashCache(tmp_path / "hashes"), **options).resolve(NAME, revision)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdbatch.errors import ModelError
+from sdbatch.sources import layouts
 from sdbatch.types import Render
 
 _CHECKER, _EXTRACTOR = "safety_checker", "feature_extractor"
@@ -42,7 +43,11 @@ class Safety:
         try:
             self._extractor = CLIPImageProcessorPil.from_pretrained(str(path / _EXTRACTOR), **local)
             self._checker = StableDiffusionSafetyChecker.from_pretrained(
-                str(path / _CHECKER), use_safetensors=True, dtype=self._dtype, **local
+                str(path / _CHECKER),
+                use_safetensors=True,
+                variant=layouts.variant(path / _CHECKER),
+                dtype=self._dtype,
+                **local,
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"model {path}: its safety checker cannot be loaded: {error}") from error

@@ -98,6 +98,12 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
         Safety(save(tmp_path, -2.0, pickle=True), "cpu", "float32")
 
 
+def test_a_checker_of_half_precision_alone(tmp_path: Path) -> None:
+    checker = save(tmp_path, -2.0) / "safety_checker"
+    (checker / "model.safetensors").rename(checker / "model.fp16.safetensors")
+    assert Safety(tmp_path, "cpu", "float32").check([RED]) == [True]
+
+
 def test_a_checker_that_is_not_whole(tmp_path: Path) -> None:
     save(tmp_path, -2.0)
     (tmp_path / "safety_checker" / "model.safetensors").write_bytes(b"no")

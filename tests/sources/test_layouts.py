@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hubmodel import lone
 
 from sdbatch.errors import ModelError
 from sdbatch.sources.hashes import HashCache
@@ -20,13 +21,6 @@ def lay_out(folder: Path) -> Path:
     (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     (folder / "unet" / "config.json").write_text("{}", encoding="utf-8")
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"weights")
-    return folder
-
-
-def lone(folder: Path, class_name: str) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"_class_name": class_name}), encoding="utf-8")
-    (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"weights")
     return folder
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubmodel import lone
 
 from sdbatch.errors import ModelError
 from sdbatch.sources.hashes import HashCache
@@ -239,13 +240,6 @@ def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (home / "demo-two" / "shared.json").write_text('{"vae": "demo", "scheduler": "demo"}', encoding="utf-8")
     lone(home / "demo-control", "ControlNetModel")
     return home
-
-
-def lone(folder: Path, class_name: str) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"_class_name": class_name}), encoding="utf-8")
-    (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"weights")
-    return folder
 
 
 def test_an_embedded_model_shares_parts(family: Path, tmp_path: Path) -> None:
