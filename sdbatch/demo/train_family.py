@@ -19,7 +19,8 @@ import torch
 from torch.nn import functional
 
 from sdbatch.demo import conditions, family, scenes
-from sdbatch.demo.trainer import Loss, Trainer, autocast, tensor
+from sdbatch.demo.train import autocast
+from sdbatch.demo.trainer import Loss, Trainer, tensor
 
 BATCH = 32
 STEPS = {"inpaint": 700, "estimator": 1200, "depth": 420, "controlnet": 700, "upscaler": 1500}

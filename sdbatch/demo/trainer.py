@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -87,12 +86,6 @@ class Trainer:
             weight.data.copy_(mean)
         module.eval()
         return True
-
-
-def autocast() -> Any:
-    """bfloat16 where the CPU has it; where it has not, that takes ten times as long as float32."""
-    fast = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
 
 
 def tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:

@@ -28,7 +28,7 @@ def threads() -> Iterator[None]:
 
 def run(folder: Path, vae_steps: int = 3, unet_steps: int = 3) -> Path:
     """Train in `folder`; the folder of the written model."""
-    counts = {"--scenes": SCENES, "--vae-steps": vae_steps, "--unet-steps": unet_steps, "--threads": 1}
+    counts = {"--scenes": SCENES, "--batch": 8, "--vae-steps": vae_steps, "--unet-steps": unet_steps, "--threads": 1}
     words = [word for name, value in counts.items() for word in (name, str(value))]
     train.main(["--work", str(folder / "work"), "--out", str(folder / "out"), *words])
     return folder / "out" / "demo"
@@ -52,9 +52,16 @@ def test_writes_a_folder_that_plain_diffusers_loads(tmp_path: Path) -> None:
     assert pictures.shape == (2, 64, 64, 3) and pictures.dtype == np.uint8
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights of a run that nothing interrupted."""
+    return weights(run(tmp_path_factory.mktemp("straight")))
+
+
 @pytest.mark.parametrize(("stage", "step"), [("vae", 2), ("text", 1), ("unet", 1), ("unet", 3)])
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, stage: str, step: int) -> None:
-    straight = weights(run(tmp_path / "straight"))
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
+    straight: dict[str, torch.Tensor], tmp_path: Path, stage: str, step: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, stage, step)
         with pytest.raises(Interrupted):
