@@ -1,5 +1,6 @@
 """What every command and every notebook calls."""
 
+from sdbatch.api.checking import FsckReport, fsck
 from sdbatch.api.converting import convert
 from sdbatch.api.looking import doctor, init, model, models, sheet, status
 from sdbatch.api.planning import PlanReport, plan_job, validate
@@ -9,6 +10,7 @@ from sdbatch.prepare import Job, job
 from sdbatch.spec.schema import json_schema as schema
 
 __all__ = [
+    "FsckReport",
     "Job",
     "Listener",
     "PlanReport",
@@ -16,6 +18,7 @@ __all__ = [
     "RunReport",
     "convert",
     "doctor",
+    "fsck",
     "init",
     "job",
     "model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -17,13 +18,18 @@ from sdbatch.errors import BusyError, StoreError
 
 TEMPORARY = ".part-"
 LOCK = ".lock"
+LEFTOVERS = (TEMPORARY, ".owner-")
+"""How names of files start that are never whole: what a killed run leaves."""
 
 
 class Store(Protocol):
     """Paths are relative, with `/`. Every method raises StoreError where the place says no."""
 
-    def replace(self, path: str, data: bytes) -> None:
-        """Write a whole file; readers see the old one or the new one, never a part."""
+    def replace(self, path: str, data: bytes, *, flush: bool = True) -> None:
+        """Write a whole file; readers see the old one or the new one, never a part.
+
+        Without `flush` it may be lost with the machine, but not with the process.
+        """
 
     def append(self, path: str, line: str) -> None:
         """Add one line to a text file."""
@@ -36,6 +42,9 @@ class Store(Protocol):
 
     def remove(self, path: str) -> None:
         """Take a file away; nothing happens where there is none."""
+
+    def shown(self, path: str = "") -> str:
+        """A path, or the place itself, as a user would find it."""
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the directory alone; BusyError where another run does."""
@@ -50,7 +59,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def replace(self, path: str, data: bytes) -> None:
+    def replace(self, path: str, data: bytes, *, flush: bool = True) -> None:
         target = self._at(path)
         part = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
         with _said(target):
@@ -58,8 +67,9 @@ class LocalStore:
             try:
                 with part.open("xb") as file:
                     file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                    if flush:
+                        file.flush()
+                        os.fsync(file.fileno())
                 os.replace(part, target)
             except BaseException:
                 part.unlink(missing_ok=True)
@@ -69,8 +79,17 @@ class LocalStore:
         target = self._at(path)
         with _said(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("a", encoding="utf-8") as file:
-                file.write(line.rstrip("\n") + "\n")
+            with target.open("a+b", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                # A run that died in the middle of a line must not take the next one with it.
+                torn = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
+                data = (b"\n" if torn else b"") + line.rstrip("\n").encode() + b"\n"
+                try:
+                    if file.write(data) != len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    file.truncate(end)
+                    raise
 
     def read(self, path: str) -> bytes | None:
         target = self._at(path)
@@ -92,6 +111,18 @@ class LocalStore:
         target = self._at(path)
         with _said(target):
             target.unlink(missing_ok=True)
+
+    def move(self, path: str, to: str) -> None:
+        """Give a file another place in the folder; what is there stays, and StoreError is raised."""
+        source, target = self._at(path), self._at(to)
+        with _said(source):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                raise StoreError(f"{target}: is there already")
+            os.rename(source, target)
+
+    def shown(self, path: str = "") -> str:
+        return str(self.root / path)
 
     def sweep(self) -> None:
         """Remove temporary files that a killed run left; call it only while holding the lock."""

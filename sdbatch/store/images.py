@@ -28,9 +28,11 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from sdbatch.errors import RowError
+from sdbatch.spec.schema import SAVED
 
 JPEG_QUALITY = 92
 
+_BESIDE = re.compile(rf"(.+)\.(?:{'|'.join(SAVED)})\d*\.png", re.DOTALL)
 _MAX_SIDE = {"png": 2**31 - 1, "webp": 16383, "jpeg": 65500}  # pixels; libjpeg's own limit is below the format's
 _EXIF_IFD, _USER_COMMENT, _IMAGE_DESCRIPTION = 0x8769, 0x9286, 0x010E
 _UNICODE, _ASCII = b"UNICODE\0", b"ASCII\0\0\0"
@@ -84,6 +86,12 @@ def encode(pixels: NDArray[np.uint8], format: str, quality: int | None, texts: T
 def beside(path: str, name: str) -> str:
     """Where what `output.save` names goes: `a/b.webp`, `depth` → `a/b.depth.png`."""
     return f"{path.rpartition('.')[0]}.{name}.png"
+
+
+def beside_which(path: str) -> str | None:
+    """The picture, without its extension, that such a file stands beside; None where the name is no such file's."""
+    match = _BESIDE.fullmatch(path)
+    return match[1] if match else None
 
 
 def plain_png(pixels: NDArray[Any]) -> bytes:

@@ -27,7 +27,7 @@ _TAIL = [
     *((name, pa.string()) for name in ("parent_id", "model_hash", "image_sha256", "mask_sha256", "file_sha256")),
     *((name, pa.string()) for name in ("pixel_sha256", "watermark")),
     ("watermark_bits", pa.float64()),
-    *((name, pa.string()) for name in ("safety", "fingerprint", "device", "dtype")),
+    *((name, pa.string()) for name in ("safety", "fingerprint", "degraded", "device", "dtype")),
     ("batch_size", pa.int64()),
     ("threads", pa.int64()),
     ("versions", pa.string()),
@@ -90,7 +90,7 @@ class Manifest:
         """Bring older parts to this job's columns, so that all parts have one schema; each by rename."""
         for path in self._store.list(FOLDER):
             if path.endswith(".parquet") and not self._schema_of(path).equals(self._schema):
-                self._store.replace(path, _bytes(self._wide(path, self._schema)))
+                self._store.replace(path, part_bytes(self._wide(path, self._schema)))
 
     def commit(self, records: Sequence[Record], failures: Sequence[Failure] = ()) -> None:
         """Write what came of a lease. The records come first: a row in both is done.
@@ -102,10 +102,10 @@ class Manifest:
         name = f"{self._run}-{self._parts:06d}.parquet"
         if records:
             lines = [{name: record.get(name) for name in self._schema.names} for record in records]
-            self._store.replace(f"{FOLDER}/{name}", _bytes(pa.Table.from_pylist(lines, self._schema)))
+            self._store.replace(f"{FOLDER}/{name}", part_bytes(pa.Table.from_pylist(lines, self._schema)))
         if failures:
             lost = [{**asdict(failure), "run": self._run} for failure in failures]
-            self._store.replace(f"{FAILURES}/{name}", _bytes(pa.Table.from_pylist(lost, _FAILURE)))
+            self._store.replace(f"{FAILURES}/{name}", part_bytes(pa.Table.from_pylist(lost, _FAILURE)))
 
     def forget(self, rows: pa.Array) -> list[str]:
         """Take lines out, part by part, each by rename; gives the paths of their pictures."""
@@ -118,7 +118,7 @@ class Manifest:
             lost = table.filter(gone)
             if lost.num_rows:
                 paths += lost.column("path").to_pylist()
-                self._store.replace(path, _bytes(table.filter(pc.invert(gone))))
+                self._store.replace(path, part_bytes(table.filter(pc.invert(gone))))
         return paths
 
     def done(self) -> Done:
@@ -155,32 +155,61 @@ class Manifest:
         return found
 
     def _schema_of(self, path: str) -> pa.Schema:
-        with _readable(path):
+        with _readable(self._store, path):
             return pq.read_schema(io.BytesIO(self._store.read(path) or b""))
 
     def _part(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-        with _readable(path):
-            file = pq.ParquetFile(io.BytesIO(self._store.read(path) or b""))
+        with _readable(self._store, path):
+            file = pq.ParquetFile(io.BytesIO(self._store.read(path) or b""), page_checksum_verification=True)
             there = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
             return file.read(columns=there)
 
     def _wide(self, path: str, wanted: pa.Schema) -> pa.Table:
-        with _readable(path):
+        with _readable(self._store, path):
             return _widen(self._part(path, wanted.names), wanted)
 
 
-class _readable:
-    """Name the part in whatever Arrow says of it."""
+def whole_part(store: Store, path: str) -> pa.Table:
+    """A part of the manifest or of the failures, decoded to its last page, in this version's types.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    Raises:
+        StoreError: it is damaged, or no such part.
+    """
+    with _readable(store, path):
+        table = pq.read_table(io.BytesIO(store.read(path) or b""), page_checksum_verification=True)
+        fields = [name.removeprefix("field_") for name in table.column_names if name.startswith("field_")]
+        lost = path.startswith(f"{FAILURES}/")
+        wide = _widen(table, _FAILURE if lost else schema(fields))
+        wide.validate(full=True)
+        for name in ("row", "id") if lost else ("row", "id", "path"):
+            if wide.column(name).null_count:
+                raise ValueError(f"a line has no {name}")
+        return wide
+
+
+def part_bytes(table: pa.Table) -> bytes:
+    """A part as it is written: each page has a checksum, so that a flipped bit is noticed."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+class _readable:
+    """Name the part in whatever Arrow says of it, and what sets it aside."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store, self._path = store, path
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, (pa.ArrowException, ValueError, OSError)):  # Arrow's OSError: pages that do not decode
-            raise StoreError(f"{self._path} is not a whole part: {error}") from error
+            said = " ".join(str(error).split())
+            raise StoreError(
+                f"{self._store.shown(self._path)} is not a whole part: {said}; "
+                f"`sdbatch fsck {self._store.shown()} --repair` sets it aside"
+            ) from error
 
 
 def _widen(table: pa.Table, wanted: pa.Schema) -> pa.Table:
@@ -191,9 +220,3 @@ def _widen(table: pa.Table, wanted: pa.Schema) -> pa.Table:
         for column in wanted
     ]
     return pa.Table.from_arrays(columns, schema=wanted)
-
-
-def _bytes(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()

@@ -14,7 +14,7 @@ from sdbatch import modes
 from sdbatch.errors import StoreError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.store.base import LocalStore
-from sdbatch.store.manifest import Manifest, _bytes, record, schema
+from sdbatch.store.manifest import Manifest, part_bytes, record, schema
 from sdbatch.types import Failure, Record, Row
 
 USES = modes.get("txt2img").USES
@@ -179,7 +179,7 @@ def test_parts_from_before_a_column_are_read_and_brought_up(store: LocalStore) -
     write(store, "old", [line(1)])
     (path,) = store.list("manifest")
     young = ["watermark", "watermark_bits", "safety"]
-    store.replace(path, _bytes(pq.read_table(store.root / path).drop_columns(young)))
+    store.replace(path, part_bytes(pq.read_table(store.root / path).drop_columns(young)))
     assert not set(young) & set(pq.read_schema(store.root / path).names)
     assert Manifest(store, "new").read(["id", *young]).to_pylist() == [
         {"id": line(1)["id"], "watermark": None, "watermark_bits": None, "safety": None}
