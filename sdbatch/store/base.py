@@ -8,16 +8,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock, Timeout
-
-from sdbatch.errors import BusyError, StoreError
+from sdbatch.errors import StoreError
+from sdbatch.store.lock import LOCK, Lock
 
 TEMPORARY = ".part-"
-LOCK = ".lock"
 LEFTOVERS = (TEMPORARY, ".owner-")
 """How names of files start that are never whole: what a killed run leaves."""
 
@@ -43,6 +41,9 @@ class Store(Protocol):
     def remove(self, path: str) -> None:
         """Take a file away; nothing happens where there is none."""
 
+    def confirm(self) -> None:
+        """See that `lock`, where it is held, is still ours: BusyError where another run took the place over."""
+
     def shown(self, path: str = "") -> str:
         """A path, or the place itself, as a user would find it."""
 
@@ -58,6 +59,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._lock: Lock | None = None
 
     def replace(self, path: str, data: bytes, *, flush: bool = True) -> None:
         target = self._at(path)
@@ -127,27 +129,34 @@ class LocalStore:
     def sweep(self) -> None:
         """Remove temporary files that a killed run left; call it only while holding the lock."""
         with _said(self.root):
-            for path in self.root.rglob(f"{TEMPORARY}*"):
-                path.unlink(missing_ok=True)
+            for folder, _, names in os.walk(self.root):
+                for name in names:
+                    if name.startswith(LEFTOVERS):
+                        Path(folder, name).unlink(missing_ok=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder alone: the system frees the lock when its holder dies, however it dies."""
+        """Hold the folder alone; how, and when a dead holder's lock is taken over, says `sdbatch.store.lock`."""
         with _said(self.root):
             made = not self.root.exists()
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / LOCK)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout as error:
-                raise BusyError(f"{self.root}: another run holds this directory") from error
+            lock = Lock(self.root)
+            lock.acquire()
+        self._lock = lock
         try:
             yield
         finally:
+            self._lock = None
+            lock.leave()
             # Nothing was begun: leave no trace. A directory that was there before is the user's.
-            if made and [entry.name for entry in os.scandir(self.root)] == [LOCK]:
-                shutil.rmtree(self.root, ignore_errors=True)
-            lock.release()
+            with suppress(FileNotFoundError):
+                if made and [entry.name for entry in os.scandir(self.root)] == [LOCK]:
+                    shutil.rmtree(self.root, ignore_errors=True)
+            lock.close()
+
+    def confirm(self) -> None:
+        if self._lock is not None:
+            self._lock.confirm()
 
     def _at(self, path: str) -> Path:
         target = self.root / path

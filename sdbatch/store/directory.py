@@ -79,4 +79,5 @@ class RunDirectory:
         self.store.append(LOG, json.dumps({"time": now(), "event": event, **values}, ensure_ascii=False))
 
     def _write(self, runs: list[dict[str, Any]]) -> None:
+        self.store.confirm()
         self.store.replace(RUNS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in runs).encode())

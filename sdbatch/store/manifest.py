@@ -97,7 +97,9 @@ class Manifest:
 
         Raises:
             StoreError: the directory cannot be written.
+            BusyError: another run took the directory over.
         """
+        self._store.confirm()
         self._parts += 1
         name = f"{self._run}-{self._parts:06d}.parquet"
         if records:
@@ -109,6 +111,7 @@ class Manifest:
 
     def forget(self, rows: pa.Array) -> list[str]:
         """Take lines out, part by part, each by rename; gives the paths of their pictures."""
+        self._store.confirm()
         paths: list[str] = []
         for path in self._store.list(FOLDER):
             if not path.endswith(".parquet"):
