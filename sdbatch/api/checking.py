@@ -12,6 +12,7 @@ from sdbatch.store import fsck as checks
 from sdbatch.store.directory import JOB, RUNS, RunDirectory
 from sdbatch.store.findings import Finding
 from sdbatch.store.manifest import FOLDER
+from sdbatch.store.owner import holder
 from sdbatch.store.repair import Repair
 
 
@@ -23,6 +24,7 @@ class FsckReport:
         rows: lines of the manifest.
         pictures: files they name.
         findings: in no order of weight; `docs/recovery.md` says what each kind means.
+        held_by: the run at work there; pictures without a line and temporary files were then not looked for.
         quarantine: the folder in the directory that holds what was set aside; None where nothing was.
     """
 
@@ -30,6 +32,7 @@ class FsckReport:
     rows: int
     pictures: int
     findings: tuple[Finding, ...]
+    held_by: str | None = None
     quarantine: str | None = None
     schema: int = 1
 
@@ -65,11 +68,12 @@ def fsck(path: Path, *, repair: bool = False) -> FsckReport:
     if not any((path / name).exists() for name in (JOB, RUNS, FOLDER)):
         raise errors.StoreError(f"{path}: not a run directory (it has no {JOB})")
     if not repair:
-        found = checks.find(directory)
-        return FsckReport(str(path), found.rows, found.pictures, found.findings)
+        owner = holder(path)
+        found = checks.find(directory, live=owner is not None)
+        return FsckReport(str(path), found.rows, found.pictures, found.findings, str(owner) if owner else None)
     with directory.lock():
         found = checks.find(directory)
         work = Repair(directory)
         findings = work.run(found.findings)
         aside = work.aside if (path / work.aside).is_dir() else None
-        return FsckReport(str(path), found.rows, found.pictures, findings, aside)
+        return FsckReport(str(path), found.rows, found.pictures, findings, quarantine=aside)

@@ -33,6 +33,8 @@ def fsck(
         typer.echo(f"{one.kind}: {one.path}: {one.message}{after}".encode("utf-8", "replace").decode())
     said = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "nothing is wrong"
     typer.echo(f"{report.directory}: {report.rows} rows, {report.pictures} pictures: {said}", err=True)
+    if report.held_by:
+        typer.echo(f"A run is at work there ({report.held_by}): what no line names was not looked for", err=True)
     if report.quarantine:
         typer.echo(f"Set aside in {report.directory}/{report.quarantine}", err=True)
     if report.exit_code and not repair:

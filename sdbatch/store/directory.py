@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,26 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path, self.store = path, LocalStore(path)
+        self.unlogged, self.log_error = 0, ""
 
     @property
     def begun(self) -> bool:
         """Whether a run was ever started here."""
         return (self.path / JOB).is_file()
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the directory alone; BusyError where another run does."""
-        return self.store.lock()
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory alone; BusyError where another run does. What fails inside says how to go on."""
+        try:
+            with self.store.lock():
+                yield
+        except StoreError as error:
+            if not self.begun or "sdbatch fsck" in str(error):
+                raise
+            raise StoreError(
+                f"{error}; what is committed stays: the same run goes on once the cause is gone, "
+                f"and `sdbatch fsck {self.path}` says whether anything is damaged"
+            ) from error
 
     def manifest(self, run: str = "", fields: tuple[str, ...] = ()) -> Manifest:
         """The directory's manifest, for reading, or for writing as a run."""
@@ -55,10 +67,14 @@ class RunDirectory:
         try:
             runs = [json.loads(line) for line in (data or b"").decode("utf-8").splitlines() if line.strip()]
         except ValueError as error:
-            raise StoreError(f"{self.path / RUNS} is damaged: {error}") from error
+            raise StoreError(f"{self.path / RUNS} is damaged: {error}; {self._mend}") from error
         if not all(isinstance(run, dict) and run.keys() >= NEEDED for run in runs):
-            raise StoreError(f"{self.path / RUNS} is damaged: a line is not a run")
+            raise StoreError(f"{self.path / RUNS} is damaged: a line is not a run; {self._mend}")
         return runs
+
+    @property
+    def _mend(self) -> str:
+        return f"`sdbatch fsck {self.path} --repair` takes such lines out"
 
     def begin(self, run: dict[str, Any], job_yaml: str) -> None:
         """Write down a run before its first picture, with `outcome` null until it ends."""
@@ -75,8 +91,11 @@ class RunDirectory:
         self.log("run_finished", run=run, **outcome)
 
     def log(self, event: str, **values: Any) -> None:
-        """Add an event to log.jsonl."""
-        self.store.append(LOG, json.dumps({"time": now(), "event": event, **values}, ensure_ascii=False))
+        """Add an event to log.jsonl; one that cannot be written is no reason to lose a run, and is counted."""
+        try:
+            self.store.append(LOG, json.dumps({"time": now(), "event": event, **values}, ensure_ascii=False))
+        except StoreError as error:
+            self.unlogged, self.log_error = self.unlogged + 1, str(error)
 
     def _write(self, runs: list[dict[str, Any]]) -> None:
         self.store.confirm()

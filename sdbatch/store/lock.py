@@ -153,10 +153,10 @@ class Lock:
 
     def _gone(self, there: Owner | None, mine: Path, owner: Owner) -> bool:
         """Whether an owner is surely no longer there; None is a file that does not read as one."""
-        if owner.flock and (there is None or there.flock) and _on_own_disk(self._root):
-            return True  # or flock had not been to be had
         if there is not None and there.place == owner.place:
             return not alive(there)
+        if owner.flock and (there is None or there.flock) and _on_own_disk(self._root):
+            return True  # or flock had not been to be had
         return self._age(mine) > self._stale
 
     def _age(self, mine: Path) -> float:
