@@ -95,14 +95,13 @@ class Repair:
         folder = path.rpartition("/")[0]
         if folder not in self._beside:
             found = self._beside[folder] = {}
-            for other in self._store.list(folder) if path.startswith("images/") else ():
+            for other in self._store.list(folder) if _inside(path) else ():
                 found.setdefault(images.beside_which(other), []).append(other)
         return self._beside[folder].get(path.rpartition(".")[0], [])
 
     def _set_aside(self, *paths: str) -> None:
         for path in paths:
-            inside = path.startswith(MOVABLE) and ".." not in path.split("/")
-            if inside and (self._directory.path / path).is_file():
+            if _inside(path) and (self._directory.path / path).is_file():
                 self._store.move(path, f"{self.aside}/{path}")
 
     def _keep_whole_lines(self, name: str) -> None:
@@ -110,3 +109,8 @@ class Repair:
         whole, _ = papers.split_lines(data, NEEDED if name == RUNS else papers.EVENT)
         self._store.replace(f"{self.aside}/{name}", data)
         self._store.replace(name, b"".join(line + b"\n" for line in whole))
+
+
+def _inside(path: str) -> bool:
+    """Whether a path, which may stand in a part of anyone's making, is that of a file to move."""
+    return path.startswith(MOVABLE) and ".." not in path.split("/")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,10 @@ from PIL import Image
 
 from sdbatch import api
 from sdbatch.api.checking import FsckReport, fsck
+from sdbatch.errors import BusyError, StoreError
 from sdbatch.store.base import TEMPORARY
+from sdbatch.store.directory import RunDirectory
+from sdbatch.store.findings import KINDS
 
 Runner = Callable[..., api.RunReport]
 JOB: dict[str, Any] = {
@@ -186,3 +192,117 @@ def test_damage_is_found_repaired_and_made_again(
     assert run_job(run / "job.yaml", run).made == again
     assert pixels(run) == pixels(made)
     assert fsck(run).findings == ()
+
+
+def test_what_output_save_wrote_belongs_to_its_picture(run_job: Runner, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "start.png")
+    Image.new("L", (64, 64), 255).save(tmp_path / "mask.png")
+    job = {
+        "mode": "inpaint", "model": "demo", "prompt": "a star", "steps": 1, "image": "start.png", "mask": "mask.png",
+        "output": {"save": ["mask"], "filename": "{seed}"}, "grid": {"seed": [1, 2]},
+    }  # fmt: skip
+    run_job(job, run)
+    assert {path.name for path in (run / "images").iterdir()} == {"1.png", "1.mask.png", "2.png", "2.mask.png"}
+    before = pixels(run)
+    assert fsck(run).findings == ()
+    (run / "images" / "1.mask.png").write_bytes(b"\x89PNG")
+    (run / "images" / "3.mask.png").write_bytes(b"")
+    assert kinds(fsck(run)) == [("orphan", "images/3.mask.png"), ("torn", "images/1.mask.png")]
+    assert fsck(run, repair=True).exit_code == 0
+    assert {path.name for path in (run / "images").iterdir()} == {"2.png", "2.mask.png"}
+    assert run_job(run / "job.yaml", run).made == 1
+    assert pixels(run) == before and fsck(run).findings == ()
+    assert (run / "images" / "1.mask.png").stat().st_size > 8
+
+
+def test_of_rows_alike_in_id_one_file_stands_for_all(run_job: Runner, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    job = {**JOB, "grid": {"seed": [1]}, "output": {}, "prompt": "a star"}
+    table = tmp_path / "rows.jsonl"
+    table.write_text('{"label": "x"}\n{"label": "y"}\n')
+    run_job({**job, "rows": str(table)}, run)
+    before = pixels(run)
+    (picture,) = (run / "images").iterdir()
+    picture.write_bytes(b"")
+    (found,) = fsck(run, repair=True).findings
+    assert found.kind == "torn" and set(found.rows) == set(before) and len(before) == 2
+    assert run_job(run / "job.yaml", run).made == 2 and pixels(run) == before
+
+
+def test_altered_says_whether_the_pixels_are_those_recorded(run: Path, run_job: Runner, tmp_path: Path) -> None:
+    stripped(run)
+    Image.new("RGB", (64, 64)).save(run / OTHER)
+    found = {one.path: (one.pixels, one.message) for one in fsck(run).findings}
+    assert found[PICTURE][0] == "same" and found[OTHER][0] == "different"
+    lossy = tmp_path / "lossy"
+    run_job({**JOB, "grid": {"seed": [1]}, "prompt": "a star", "output": {"filename": "x", "format": "jpeg"}}, lossy)
+    Image.open(lossy / "images/x.jpg").save(lossy / "images/x.jpg", quality=50)
+    (one,) = fsck(lossy).findings
+    assert one.kind == "altered" and one.pixels is None and "cannot be told" in one.message
+
+
+def test_a_job_file_that_is_damaged_or_gone(run: Path, made: Path) -> None:
+    whole = (run / "job.yaml").read_text()
+    for text in (": [", "- 1", whole.rpartition("grid")[0], None):
+        (run / "job.yaml").unlink(missing_ok=True)
+        if text is not None:
+            (run / "job.yaml").write_text(text)
+        for repair in (False, True):
+            report = fsck(run, repair=repair)
+            assert kinds(report) == [("job", "job.yaml")] and report.exit_code == 1
+            assert f"`sdbatch run {made.parent / 'spec.yaml'} --out {run}` writes it anew" in report.findings[0].message
+
+
+def test_a_line_that_names_a_file_elsewhere_moves_nothing(run: Path) -> None:
+    mine = run.parent / "mine.png"
+    mine.write_bytes(b"mine")
+    table = pq.read_table(part(run))
+    at = table.column_names.index("path")
+    pq.write_table(table.set_column(at, "path", [["images/../../mine.png", str(mine)]]), part(run))
+    report = fsck(run, repair=True)
+    assert sorted(one.kind for one in report.findings) == ["missing", "missing", "orphan", "orphan"]
+    assert mine.read_bytes() == b"mine" and fsck(run).findings == ()
+
+
+def test_a_name_that_is_not_text_is_an_orphan(run: Path) -> None:
+    (run / "images" / os.fsdecode(b"\xff\xfe.png")).write_bytes(b"x")
+    report = fsck(run, repair=True)
+    assert [one.kind for one in report.findings] == ["orphan"] and json.dumps(report.as_json())
+    assert fsck(run).findings == ()
+
+
+def test_while_a_run_is_at_work_only_what_is_committed_is_judged(run: Path) -> None:
+    stray(run)
+    unfinished(run)
+    gone(run)
+    with RunDirectory(run).lock():
+        report = fsck(run)
+        assert kinds(report) == [("missing", PICTURE)] and f"process {os.getpid()}" in str(report.held_by)
+        with pytest.raises(BusyError):
+            fsck(run, repair=True)
+    assert len(fsck(run).findings) == 3
+
+
+def test_what_is_no_run_directory_is_said(tmp_path: Path) -> None:
+    for repair in (False, True):
+        with pytest.raises(StoreError, match="not a run directory"):
+            fsck(tmp_path, repair=repair)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command(run: Path, sdbatch: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    gone(run)
+    done = sdbatch("fsck", run)
+    assert (done.returncode, done.stdout) == (1, f"missing: {PICTURE}: is in the manifest, but not there\n")
+    assert f"{run}: 4 rows, 4 pictures: 1 missing" in done.stderr and f"sdbatch fsck {run} --repair" in done.stderr
+    done = sdbatch("fsck", run, "--repair", "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["schema"], report["counts"]) == (0, 1, {"missing": 1})
+    assert report["findings"][0].keys() == {"kind", "path", "message", "rows", "pixels", "repaired"}
+    assert sdbatch("fsck", run.parent).returncode == 74
+
+
+def test_the_page_says_what_each_word_means(root: Path) -> None:
+    page = (root / "docs" / "recovery.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"| `{kind}` |" not in page] == []
