@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -97,16 +97,33 @@ class Plan:
         """How often one worker loads a model."""
         return len({json.loads(cell.key)[0] for cell in self.kinds if cell.rows})
 
-    def limit(self, rows: int) -> Plan:
-        """The same plan, cut after so many rows; `kinds` stay those of the whole."""
-        return replace(self, order=self.order[:rows], pictures=self.pictures[:rows], cells=self.cells[:rows])
-
-    def leases(self, take: Callable[[Sequence[int]], list[Row]], workers: int) -> Iterator[Lease]:
+    def leases(
+        self,
+        take: Callable[[Sequence[int]], list[Row]],
+        workers: int,
+        *,
+        alone: frozenset[str] = frozenset(),
+        most: int | None = None,
+    ) -> Iterator[Lease]:
         """Cut the rows left into leases, making the rows of each when it is asked for.
 
         A lease holds whole batches of one cell: about a quarter of a worker's share, at most 16 batches.
+
+        Args:
+            alone: ids of pictures under which a worker may have died: last, and each in a lease of its own.
+            most: how many rows there are to be in all; None is all.
         """
-        number = 0
+        room = len(self.order) if most is None else most
+        for number, rows in enumerate(self._shares(take, workers, alone)):
+            if room <= 0:
+                return
+            yield Lease(number, rows[:room])
+            room -= len(rows)
+
+    def _shares(
+        self, take: Callable[[Sequence[int]], list[Row]], workers: int, alone: frozenset[str]
+    ) -> Iterator[tuple[Row, ...]]:
+        feared: dict[str, list[Row]] = {}
         for code in dict.fromkeys(self.cells.tolist()):
             here = np.flatnonzero(self.cells == code)
             size = self.kinds[code].size
@@ -115,8 +132,13 @@ class Plan:
             which = self.pictures[here] // step
             starts = np.flatnonzero(np.diff(which, prepend=-1)).tolist()
             for start, end in zip(starts, [*starts[1:], len(here)], strict=True):
-                yield Lease(number, tuple(take(self.order[here[start:end]].tolist())))
-                number += 1
+                rows = take(self.order[here[start:end]].tolist())
+                for row in rows:
+                    if row.id in alone:
+                        feared.setdefault(row.id, []).append(row)
+                if calm := tuple(row for row in rows if row.id not in alone):
+                    yield calm
+        yield from map(tuple, feared.values())
 
 
 def make(

@@ -95,7 +95,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed attempt at a row."""
+    """One failed attempt at a row.
+
+    Attributes:
+        attempt: counted from 1; 0 where a worker died with other rows in hand, and none can be blamed.
+        error: the error's class.
+        where: host or actor.
+    """
 
     id: str
     row: str
@@ -115,3 +121,8 @@ class LeaseResult:
     failures: tuple[Failure, ...] = ()
     left: tuple[Row, ...] = ()
     worker: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """How many rows were not made; a row that failed twice is one, and one that was made then is none."""
+        return len({failure.row for failure in self.failures} - {record["row"] for record in self.records})

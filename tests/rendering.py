@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdbatch.demo import scenes
-from sdbatch.errors import InputError
+from sdbatch.errors import RowError
 from sdbatch.render.batch import Picture
 from sdbatch.render.renderer import Renderer
 from sdbatch.sources.names import Sources
@@ -30,10 +30,11 @@ class Rig:
     Attributes:
         base: the folder.
         size: the batch shape.
+        render: how.
     """
 
     def __init__(self, base: Path, render: Render = RENDER) -> None:
-        self.base, self.size = base, render.batch_size
+        self.base, self.size, self.render = base, render.batch_size, render
         self.sources = Sources(base)
         self.renderer = Renderer(render, self.sources)
 
@@ -62,9 +63,9 @@ class Rig:
         made = Rows(load.job_from_mapping(dict(job), self.base), None, self.sources)
         return set(pa.Table.from_batches(made.batches()).column("key").to_pylist())
 
-    def outcome(self, rows: Sequence[Row]) -> list[Picture | InputError]:
+    def outcome(self, rows: Sequence[Row]) -> list[Picture | RowError]:
         """What came of rows of one batch key."""
-        found: list[Picture | InputError] = []
+        found: list[Picture | RowError] = []
         for start in range(0, len(rows), self.size):
             found += self.renderer.render(rows[start : start + self.size], self.size)
         return found

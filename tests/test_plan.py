@@ -183,12 +183,24 @@ def test_the_order_follows_from_the_job_alone() -> None:
 def test_limit_cuts_rows_and_keeps_the_batches_of_the_whole() -> None:
     lines = singles(20)
     whole = make(lines)
-    cut = whole.limit(6)
-    assert cut.order.tolist() == whole.order.tolist()[:6]
-    assert cut.kinds == whole.kinds
-    first = [row.row for lease in cut.leases(taker(lines), 1) for row in lease.rows]
-    assert first == [row_key(line) for line in lines[:6]]
-    assert list(whole.limit(0).leases(taker(lines), 1)) == []
+    cut = [lease.rows for lease in whole.leases(taker(lines), 1, most=6)]
+    assert [row.row for rows in cut for row in rows] == [row_key(line) for line in lines[:6]]
+    assert [len(rows) for rows in cut[:-1]] == [len(one.rows) for one in whole.leases(taker(lines), 1)][: len(cut) - 1]
+    assert list(whole.leases(taker(lines), 1, most=0)) == []
+
+
+@given(most=st.integers(0, 30), feared=st.sets(st.integers(0, 9)))
+def test_what_is_feared_comes_last_and_alone(most: int, feared: set[int]) -> None:
+    lines = [(at // 2, at, at // 2 % 3) for at in range(20)]  # each picture is two rows
+    whole = make(lines)
+    every = [row for lease in whole.leases(taker(lines), 1) for row in lease.rows]
+    ids = list(dict.fromkeys(row.id for row in every))
+    alone = frozenset(ids[at] for at in feared)
+    leases = list(whole.leases(taker(lines), 1, alone=alone, most=most))
+    rows = [row for lease in leases for row in lease.rows]
+    assert rows == [*(r for r in every if r.id not in alone), *(r for r in every if r.id in alone)][:most]
+    assert all(len({row.id for row in lease.rows}) == 1 for lease in leases if lease.rows[0].id in alone)
+    assert [lease.number for lease in leases] == list(range(len(leases)))
 
 
 def test_leases_are_a_quarter_of_a_workers_share_with_an_upper_end() -> None:

@@ -35,7 +35,7 @@ def status(directory: Path) -> Status:
     there = prepare.readable(directory)
     manifest = there.manifest()
     _, wanted = _asked_for(directory)
-    done = manifest.read(["row", "id", "finished_at", "seconds", "run"])
+    done = manifest.read(["row", "id", "finished_at", "seconds", "run", "degraded"])
     runs = there.runs()
     started = {run["run"]: run["started_at"] for run in runs}
     return report.measure(done, manifest.failures(), wanted, job=runs[-1]["job"] if runs else "", started=started)

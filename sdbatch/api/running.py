@@ -18,6 +18,7 @@ from sdbatch.render import device
 from sdbatch.run import dispatch
 from sdbatch.run.dispatch import WorkerDied
 from sdbatch.spec import dump
+from sdbatch.store import attempts
 from sdbatch.store.manifest import Manifest
 from sdbatch.types import LeaseResult
 
@@ -47,6 +48,7 @@ class RunOptions:
         limit: at most so many rows.
         max_failures: a number, or a share such as `5%`; None never stops.
         retry: whether rows that failed before are tried again; a text tries only that class of error.
+        recycle: replace a Ray actor by a fresh one after so many leases.
         rewrite: make the rows that are done again, where `output:` is no longer what they were written by.
     """
 
@@ -58,6 +60,7 @@ class RunOptions:
     max_failures: str | None = None
     retry: bool | str = True
     rewrite: bool = False
+    recycle: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,18 @@ def run(
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         manifest = job.directory.manifest(name, job.rows.fields)
         manifest.open()
+        settling.count_deaths(job, manifest)
         settling.settle_output(job, manifest, options.rewrite)
         planned = settling.make_plan(job, manifest, options.retry)
         limited = options.limit is not None and options.limit < planned.left
-        work = planned.limit(options.limit) if options.limit is not None else planned
+        count = len(planned.order) if options.limit is None else min(options.limit, len(planned.order))
         # Before anything is written: what is asked of Ray may be more than there is.
-        pool, workers = _pool(job, options, listener, stopping, name) if len(work.order) else (None, 0)
+        pool, workers = _pool(job, options, listener, stopping, name) if count else (None, 0)
         try:
             resolved = _job_yaml(job)
             about = {**_about(job, name, command), "spec_sha256": hashlib.sha256(resolved.encode()).hexdigest()}
             job.directory.begin(about, resolved)
-            listener.begin(planned, len(work.order), job.directory.path)
+            listener.begin(planned, count, job.directory.path)
             for note in planning.notes(job):
                 job.directory.log("note", message=note)
                 listener.say(note)
@@ -124,7 +128,7 @@ def run(
             raise
         outcome = dispatch.Outcome()
         if pool is not None:
-            outcome = _dispatch(job, options, listener, stopping, manifest, work, pool, workers)
+            outcome = _dispatch(job, options, listener, stopping, manifest, planned, pool, workers)
         report = RunReport(
             directory=str(job.directory.path),
             rows=planned.rows,
@@ -133,9 +137,12 @@ def run(
             failed=outcome.failed + planned.held,
             left=planned.rows - planned.done - outcome.made - recorded,
             retired=planned.retired,
-            stopped=outcome.stopped or (stopping() and bool(len(work.order))),
+            stopped=outcome.stopped or (stopping() and bool(count)),
             limited=limited,
         )
+        if job.directory.unlogged:
+            listener.say(f"{job.directory.unlogged} events could not be added to log.jsonl: {job.directory.log_error}")
+        attempts.clear(job.directory.store)  # of actors that died and were replaced
         job.directory.finish(name, {**asdict(report), "exit_code": report.exit_code})
         return report
 
@@ -165,6 +172,7 @@ def _pool(
             actors=options.actors,
             gpus_per_actor=options.gpus_per_actor,
             address=options.ray_address,
+            recycle=options.recycle,
             on_event=listener.say,
         )
         return pool, len(pool)
@@ -179,13 +187,13 @@ def _dispatch(
     listener: Listener,
     stopping: Callable[[], bool],
     manifest: Manifest,
-    work: plan.Plan,
+    planned: plan.Plan,
     pool: dispatch.Pool,
     workers: int,
 ) -> dispatch.Outcome:
     def commit(result: LeaseResult) -> None:
         manifest.commit(result.records, result.failures)
-        made, failed = len(result.records), len(result.failures)
+        made, failed = len(result.records), result.failed
         job.directory.log("lease_done", lease=result.lease.number, made=made, failed=failed)
         listener.result(result)
 
@@ -193,11 +201,11 @@ def _dispatch(
         job.directory.log("worker_died", worker=death.worker, lease=death.lease.number, message=death.message)
 
     return dispatch.run(
-        work.leases(job.rows.take, workers),
+        planned.leases(job.rows.take, workers, alone=settling.feared(manifest), most=options.limit),
         pool,
         commit,
         stopping=stopping,
-        too_many=_too_many(options.max_failures, work.rows),
+        too_many=_too_many(options.max_failures, planned.rows),
         on_death=died,
     )
 

@@ -11,10 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sdbatch import errors, plan, prepare
+from sdbatch.run.dispatch import QUARANTINED, WORKER_DEATHS, WORKER_DIED
+from sdbatch.store import attempts
 from sdbatch.store.directory import now
 from sdbatch.store.manifest import Done, Manifest
-from sdbatch.types import Record, Row
+from sdbatch.types import Failure, Record, Row
 
+DEATHS = (QUARANTINED, WORKER_DIED)
+"""Error classes of rows under which a worker died."""
+_ALIASES = {"oom": "outofmemoryerror"}
+"""What `--retry` takes for an error's class."""
 _NAMED = ("filename", "format")
 """What of `output:` shows in a path."""
 _BEFORE = {"watermark": None, "safety": "off", "c2pa": False}
@@ -104,17 +110,53 @@ def record_known(job: prepare.Job, manifest: Manifest, planned: plan.Plan, run: 
     return len(lines)
 
 
+def count_deaths(job: prepare.Job, manifest: Manifest) -> None:
+    """What workers had in hand when they died, or were killed, becomes a failure each, for `held` and `feared`."""
+    store = job.directory.store
+    latest = _latest(manifest)
+    lost: list[Failure] = []
+    for attempt in attempts.left(store):
+        for identity, row in attempt.rows:
+            before = latest[row]["attempt"] if row in latest and latest[row]["error"] in DEATHS else 0
+            count = before + 1 if attempt.alone else 0
+            error = QUARANTINED if count >= WORKER_DEATHS else WORKER_DIED
+            company = "alone" if attempt.alone else f"one of {len(attempt.rows)}"
+            message = f"its worker ended while it was in hand, {company}"
+            lost.append(Failure(identity, row, count, error, message, now(), attempt.where))
+    manifest.commit((), lost)
+    attempts.clear(store)
+
+
 def held(manifest: Manifest, retry: bool | str) -> pa.Array | None:
     """Row keys of failed rows that are not to be tried again; None where all are.
 
     Args:
-        retry: True tries all, False none, a text those whose latest failure is of this class.
+        retry: True tries all but those in quarantine; False none, but those that were only in hand when a worker
+            died; a text those whose latest failure is of this class.
     """
-    if retry is True:
-        return None
-    latest = {line["row"]: line["error"] for line in manifest.failures().sort_by("when").to_pylist()}
-    wanted = retry.lower() if isinstance(retry, str) else None
-    return pa.array([row for row, error in latest.items() if error.lower() != wanted], pa.string())
+    wanted = _ALIASES.get(retry.lower(), retry.lower()) if isinstance(retry, str) else None
+    waiting = []
+    for row, line in _latest(manifest).items():
+        error = line["error"]
+        if retry is True:
+            keep = error == QUARANTINED
+        elif wanted is None:
+            keep = error != WORKER_DIED
+        else:
+            keep = error.lower() != wanted
+        if keep:
+            waiting.append(row)
+    return pa.array(waiting, pa.string()) if waiting else None
+
+
+def feared(manifest: Manifest) -> frozenset[str]:
+    """Ids of pictures under which a worker may have died: they are made last, and alone."""
+    return frozenset(line["id"] for line in _latest(manifest).values() if line["error"] in DEATHS)
+
+
+def _latest(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """The latest failure of each row."""
+    return {line["row"]: line for line in manifest.failures().sort_by("when").to_pylist()}
 
 
 def _keep_pictures(job: prepare.Job, manifest: Manifest) -> None:

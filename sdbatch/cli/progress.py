@@ -75,8 +75,8 @@ class Progress:
 
     def result(self, result: LeaseResult) -> None:
         """A lease was committed."""
-        count = len(result.records) + len(result.failures)
-        self._failed += len(result.failures)
+        count = len(result.records) + result.failed
+        self._failed += result.failed
         for failure in result.failures[:3]:
             self.say(f"row {failure.row} failed: {failure.error}: {failure.message}")
         about = result.worker

@@ -66,6 +66,7 @@ def run(
         str | None, typer.Option(metavar="CLASS", help="Try only failed rows of this error class again.")
     ] = None,
     no_retry: Annotated[bool, typer.Option("--no-retry", help="Leave rows that failed before.")] = False,
+    recycle: Annotated[int | None, typer.Option(min=1, metavar="N", help="Replace a Ray actor after N leases.")] = None,
     rewrite: Annotated[bool, typer.Option("--rewrite", help="Make rows again that another `output:` wrote.")] = False,
     allow_mixed: AllowMixed = False,
     adopt: Adopt = False,
@@ -101,6 +102,7 @@ def run(
         max_failures=max_failures,
         retry=False if no_retry else (retry or True),
         rewrite=rewrite,
+        recycle=recycle,
     )
     with fetching.shown(quiet=quiet), Progress(quiet=quiet) as progress:
         report = api.run(prepared, options, progress, stop, sys.argv)

@@ -46,10 +46,14 @@ class Picture:
     Attributes:
         pixels: (height, width, 3) uint8.
         beside: what `output.save` may write beside it, by name: (height, width) or (height, width, 3) uint8 or uint16.
+        size: the batch shape that it was made at; 0 is the one that was asked for.
+        degraded: what else was done otherwise than `render:` says, for want of memory or of numbers, by name.
     """
 
     pixels: NDArray[np.uint8]
     beside: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    size: int = 0
+    degraded: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

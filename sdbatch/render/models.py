@@ -33,6 +33,7 @@ class Models:
         self._parts: dict[str, dict[str, Any]] = {}
         self._pipes: dict[tuple[Any, ...], Any] = {}
         self._tunes: FineTunes | None = None
+        self._offloads = render.vram == "low" and render.device != "cpu"
         self.loads = 0
 
     def pipeline(self, model: Model, name: str, vae: Model | None = None, controlnets: Sequence[Model] = ()) -> Any:
@@ -72,6 +73,12 @@ class Models:
         """
         assert self._tunes is not None
         return self._tunes.use(chosen.loras, chosen.embeddings, chosen.hypernetwork)
+
+    def offload(self) -> None:
+        """Let components wait in the host's memory until they are called, from now on; bits stay the same."""
+        self._offloads = True
+        for pipe in self._pipes.values():
+            pipe.enable_model_cpu_offload(device=self._render.device)
 
     def part(self, model: Model, name: str) -> Any:
         """One component of another model, kept beside the one in hand, on the device.
@@ -128,7 +135,7 @@ class Models:
             pipe.vae.enable_tiling()
         if low:
             pipe.vae.enable_slicing()
-        if low and render.device != "cpu":
+        if self._offloads:
             pipe.enable_model_cpu_offload(device=render.device)
         else:
             pipe.to(render.device)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from sdbatch import modes
-from sdbatch.errors import InputError
+from sdbatch.errors import InputError, PictureError, RowError
+from sdbatch.render import memory, noise, schedulers
 from sdbatch.render import modes as twins
-from sdbatch.render import noise, schedulers
 from sdbatch.render.batch import Batch, Context, Guidance, Picture
 from sdbatch.render.inputs import Inputs
+from sdbatch.render.memory import Ladder, Rung
 from sdbatch.render.models import Models
 from sdbatch.render.text import Texts
 from sdbatch.sources.names import Sources
@@ -30,6 +32,7 @@ class Renderer:
     def __init__(self, render: Render, sources: Sources) -> None:
         self._render, self._sources = render, sources
         self._models = Models(render)
+        self._ladder = Ladder(render, offload=render.device != "cpu" and render.vram != "low")
         self._inputs = Inputs(sources)
         self._texts: Texts | None = None
         self._configs: dict[int, dict[str, Any]] = {}
@@ -39,30 +42,68 @@ class Renderer:
         """How many models were read so far."""
         return self._models.loads
 
-    def render(self, rows: Sequence[Row], size: int) -> list[Picture | InputError]:
-        """Render rows of one batch key: a picture each, or why its own inputs do not allow one.
+    def render(self, rows: Sequence[Row], size: int, *, precise: bool = False) -> list[Picture | RowError]:
+        """Render rows of one batch key: a picture each, or why there is none.
+
+        Where memory runs out, the rows are made again one rung down the ladder, and so is what follows them.
 
         Args:
             size: the batch shape; at least len(rows).
+            precise: with the VAE in float32.
 
         Raises:
             PictureError: a picture is not finite.
             ModelError: a model cannot be loaded.
+            torch.OutOfMemoryError, MemoryError, RuntimeError: no rung is left.
         """
         torch.set_num_threads(self._render.threads)  # of this thread: an actor's calls come on several
-        with torch.inference_mode():
-            context = self._context(rows[0].params)
-            twin = twins.get(rows[0].params["mode"])
-            found: dict[int, Picture | InputError] = {}
-            ready: dict[int, Any] = {}
-            for at, row in enumerate(rows):
-                try:
-                    ready[at] = twin.prepare(row, context)
-                except InputError as error:
-                    found[at] = error
-            for chunks, members in self._by_length(context, rows, list(ready)).items():
-                batch = self._batch(context, [rows[at] for at in members], size, chunks)
-                found.update(zip(members, twin.draw(batch, [ready[at] for at in members]), strict=True))
+        params = rows[0].params
+        key = tuple(str(params[name]) for name in ("model", "revision", "mode", "width", "height", "controlnet"))
+        while True:
+            rung = self._ladder.at((*key, size), size)
+            try:
+                with torch.inference_mode():
+                    return self._on(rung, rows, size, precise)
+            except Exception as error:
+                if not (memory.ran_out(error) and self._ladder.down((*key, size), size)):
+                    raise
+            memory.free(self._render.device)  # here, where the error no longer holds what it was raised among
+
+    def _on(self, rung: Rung, rows: Sequence[Row], size: int, precise: bool) -> list[Picture | RowError]:
+        """Render rows as this rung of the ladder has it."""
+        context = self._context(rows[0].params)
+        if rung.offload and context.pipe is not None:
+            self._models.offload()
+        upcast = precise and getattr(getattr(context.pipe, "vae", None), "dtype", torch.float32) != torch.float32
+        degraded = {
+            **({"batch_size": rung.size} if rung.size != size else {}),
+            **({"vae_tiling": True} if rung.tiled else {}),
+            **({"vae_dtype": "float32"} if upcast else {}),
+        }
+        if upcast:
+            self._inputs.forget()  # latents that the VAE made in its own dtype
+        found: list[Picture | RowError] = []
+        with memory.tiled(context.pipe, rung.tiled), memory.precise(context.pipe, upcast):
+            for start in range(0, len(rows), rung.size):
+                for one in self._drawn(context, rows[start : start + rung.size], rung.size):
+                    found.append(replace(one, size=rung.size, degraded=degraded) if isinstance(one, Picture) else one)
+        if upcast:
+            self._inputs.forget()
+        return found
+
+    def _drawn(self, context: Context, rows: Sequence[Row], size: int) -> list[Picture | RowError]:
+        twin = twins.get(rows[0].params["mode"])
+        found: dict[int, Picture | RowError] = {}
+        ready: dict[int, Any] = {}
+        for at, row in enumerate(rows):
+            try:
+                ready[at] = twin.prepare(row, context)
+            except InputError as error:
+                found[at] = error
+        for chunks, members in self._by_length(context, rows, list(ready)).items():
+            batch = self._batch(context, [rows[at] for at in members], size, chunks)
+            made = twin.draw(batch, [ready[at] for at in members])
+            found.update((at, _seen(context, rows[at], one)) for at, one in zip(members, made, strict=True))
         return [found[at] for at in range(len(rows))]
 
     def _by_length(self, context: Context, rows: Sequence[Row], ready: Sequence[int]) -> dict[int, list[int]]:
@@ -140,3 +181,13 @@ class Renderer:
             if made.pooled is not None:
                 found[f"{prefix}pooled_prompt_embeds"] = made.pooled
         return found
+
+
+def _seen(context: Context, row: Row, picture: Picture) -> Picture | RowError:
+    """The picture, unless it is black all over and what it was made from is not: that is what NaN looks like."""
+    if picture.pixels.any():
+        return picture
+    image = row.params["image"]
+    if image is not None and not context.inputs.original(image).any():
+        return picture
+    return PictureError("the model gave a picture that is black all over")

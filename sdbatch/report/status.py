@@ -28,6 +28,8 @@ class Status:
         seconds_left: `left` at that rate.
         runs: executions.
         job: the job's name.
+        quarantined: of those failed, rows that killed their workers: `run` leaves them.
+        degraded: rows made otherwise than `render:` says, for want of memory or of numbers.
     """
 
     rows: int | None
@@ -39,6 +41,8 @@ class Status:
     seconds_left: float | None
     runs: int
     job: str
+    quarantined: int = 0
+    degraded: int = 0
 
 
 def measure(
@@ -53,7 +57,8 @@ def measure(
 
     Args:
         manifest: with the columns `row`, `run`, `finished_at` (ISO text) and `seconds`; a row counts once.
-        failures: with the columns `row` and `run`. A row that is also in the manifest has not failed.
+        failures: with the columns `row`, `run`, and `error` and `when` where there are any. A row that is also in
+            the manifest has not failed.
         wanted: the `row` of each row that the job asks for; None where the job cannot be read.
         job: the job's name.
         started: when each run began, ISO text by run; without it the rate leaves out what came before the first row.
@@ -81,6 +86,8 @@ def measure(
         seconds_left=left / rate if left is not None and rate else None,
         runs=len((runs | started.keys()) - {None}),
         job=job,
+        quarantined=_quarantined(failures, failed),
+        degraded=_degraded(manifest),
     )
 
 
@@ -105,10 +112,27 @@ def render_text(status: Status) -> RenderableType:
             "left", f"{status.left:,}", f"about {_duration(status.seconds_left)} to go" if status.left else ""
         )
     counts.add_row("failed", Text(f"{status.failed:,}", "red" if status.failed else ""), "")
+    if status.quarantined:
+        counts.add_row("quarantined", f"{status.quarantined:,}", "killed their workers; --retry quarantined")
+    if status.degraded:
+        counts.add_row("degraded", f"{status.degraded:,}", "made with less memory or more precision than asked")
     if status.retired:
         counts.add_row("retired", f"{status.retired:,}", "no longer asked for")
     counts.add_row("rate", "", _speed(status.rate))
     return Group(*parts, counts)
+
+
+def _quarantined(failures: pa.Table, failed: pa.Array) -> int:
+    if "error" not in failures.column_names:
+        return 0
+    latest = {line["row"]: line["error"] for line in failures.sort_by("when").to_pylist()}
+    return sum(latest[row] == "Quarantined" for row in failed.to_pylist())
+
+
+def _degraded(manifest: pa.Table) -> int:
+    if "degraded" not in manifest.column_names:
+        return 0
+    return len(pc.unique(manifest.filter(pc.is_valid(manifest["degraded"]))["row"]))
 
 
 def _set(values: pa.Array | pa.ChunkedArray) -> pa.Array:

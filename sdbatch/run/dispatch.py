@@ -10,7 +10,9 @@ from sdbatch.store.directory import now
 from sdbatch.types import Failure, Lease, LeaseResult
 
 WORKER_DEATHS = 2
-"""A lease that took so many workers with it is not given out again: its rows fail."""
+"""A row that took so many workers with it, each time alone, is not given out again: it is quarantined."""
+QUARANTINED, WORKER_DIED = "Quarantined", "WorkerDied"
+"""Error classes of rows that killed their workers, and of rows that were in hand when one died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def run(
             if isinstance(result, LeaseResult):
                 commit(result)
                 outcome.made += len(result.records)
-                outcome.failed += len(result.failures)
+                outcome.failed += result.failed
                 outcome.left += len(result.left)
             elif result is not None:
                 outcome.deaths += 1
@@ -108,7 +110,7 @@ def run(
 
 
 def _give_again(death: WorkerDied, again: list[Lease], outcome: Outcome, commit: Callable[[LeaseResult], None]) -> None:
-    """Give a dead worker's lease out again; rows that killed two workers, each alone, fail."""
+    """Give a dead worker's lease out again; rows that killed two workers, each alone, are quarantined."""
     lease = death.lease
     if lease.attempt < WORKER_DEATHS:
         again.append(replace(lease, attempt=lease.attempt + 1))
@@ -119,7 +121,7 @@ def _give_again(death: WorkerDied, again: list[Lease], outcome: Outcome, commit:
         again.extend(replace(lease, rows=rows, attempt=1) for rows in halves)
     else:
         lost = tuple(
-            Failure(row.id, row.row, lease.attempt, "WorkerDied", death.message[:2000], now(), death.worker)
+            Failure(row.id, row.row, lease.attempt, QUARANTINED, death.message[:2000], now(), death.worker)
             for row in lease.rows
         )
         commit(LeaseResult(lease, failures=lost))

@@ -46,6 +46,7 @@ class _Seat:
     name: str
     handle: Any
     leases: dict[Any, Lease] = field(default_factory=dict)
+    ended: int = 0
 
 
 class RayPool:
@@ -54,6 +55,7 @@ class RayPool:
     Args:
         actors: how many; None is one a GPU, or one where there are none.
         gpus_per_actor: a share of a GPU each; None is 1 where the device is CUDA, else 0.
+        recycle: how many leases an actor works off before a fresh one takes its seat; None is no end.
         address: of a running cluster; None starts one in this machine.
 
     Raises:
@@ -67,9 +69,11 @@ class RayPool:
         actors: int | None = None,
         gpus_per_actor: float | None = None,
         address: str | None = None,
+        recycle: int | None = None,
         on_event: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._task, self._on_event, self._stopped, self._made = task, on_event, False, 0
+        self._recycle = recycle
         self._started = not ray.is_initialized()
         if self._started:
             _connect(address, actors)
@@ -95,11 +99,11 @@ class RayPool:
 
     def room(self) -> bool:
         """Whether an actor has fewer leases than the window."""
-        return any(len(seat.leases) < WINDOW for seat in self._seats)
+        return any(self._takes(seat) for seat in self._seats)
 
     def submit(self, lease: Lease) -> None:
         """Give a lease to the actor that holds fewest."""
-        seat = min(self._seats, key=lambda one: len(one.leases))
+        seat = min(filter(self._takes, self._seats), key=lambda one: len(one.leases))
         seat.leases[seat.handle.run.remote(lease)] = lease
 
     def busy(self) -> bool:
@@ -120,6 +124,10 @@ class RayPool:
         lease = seat.leases.pop(ref)
         try:
             result: LeaseResult = ray.get(ref)
+            seat.ended += 1
+            if self._recycle is not None and seat.ended >= self._recycle and not seat.leases:
+                ray.kill(seat.handle)
+                self._refresh(seat)
             return result
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, SdbatchError) else None
@@ -146,16 +154,25 @@ class RayPool:
         remote = ray.remote(concurrency_groups={"control": 1})(_Actor).options(**self._options)
         return _Seat(name, remote.remote(self._task_ref))
 
+    def _takes(self, seat: _Seat) -> bool:
+        """Whether an actor can be given another lease."""
+        ends = self._recycle is not None and seat.ended + len(seat.leases) >= self._recycle
+        return len(seat.leases) < WINDOW and not ends
+
+    def _refresh(self, seat: _Seat) -> None:
+        """Put a new actor in a seat."""
+        fresh = self._seat()
+        seat.name, seat.handle, seat.leases, seat.ended = fresh.name, fresh.handle, {}, 0
+        if self._stopped:
+            seat.handle.stop.remote()
+
     def _replace(self, seat: _Seat, lease: Lease, error: RayError) -> WorkerDied:
         """Put a new actor in a dead one's seat; the lease behind the one in hand moves along unharmed."""
         message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         died = seat.name
         if isinstance(error, RayActorError):
             waiting = list(seat.leases.values())
-            fresh = self._seat()
-            seat.name, seat.handle, seat.leases = fresh.name, fresh.handle, {}
-            if self._stopped:
-                seat.handle.stop.remote()
+            self._refresh(seat)
             for other in waiting:
                 seat.leases[seat.handle.run.remote(other)] = other
         self._on_event(f"{died} died: {message}")

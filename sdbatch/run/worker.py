@@ -10,13 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 from sdbatch import plan
-from sdbatch.errors import FlaggedError, ModelError, RowError, StoreError
+from sdbatch.errors import FlaggedError, ModelError, PictureError, RowError, StoreError
 from sdbatch.render.renderer import Renderer
 from sdbatch.render.safety import Checkers
 from sdbatch.run.writing import Made, Task, Writer
 from sdbatch.sources.names import Sources
+from sdbatch.store.attempts import InHand
+from sdbatch.store.base import LocalStore
 from sdbatch.store.directory import now
 from sdbatch.types import Failure, Lease, LeaseResult, Record, Row
+
+ATTEMPTS = 2
+"""How often a row that fails by its own fault is tried in one run."""
 
 
 class Worker:
@@ -35,6 +40,7 @@ class Worker:
         self._renderer = Renderer(task.render, self._sources)
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)
+        self._in_hand = InHand(LocalStore(task.directory))
         # Two threads: one picture is flushed to the disk while the next is compressed.
         self._writers = ThreadPoolExecutor(2, thread_name_prefix="write")
 
@@ -55,17 +61,18 @@ class Worker:
             if self._stop():
                 left.extend(row for group in groups[start:] for row in group)
                 break
-            made, failed = self._batch(batch, size, lease.attempt)
-            made, flagged = self._screened(made, lease.attempt)
+            made, failed = self._batch(batch, size)
+            made, flagged = self._screened(made)
             written.extend((one, self._writers.submit(self._writer.write, one)) for one in made)
             failures.extend([*failed, *flagged])
             self._on_batch(sum(len(group) for group in batch))
+        self._in_hand.put_down()
         records: list[Record] = []
         for one, future in written:
             try:
                 records += future.result()
             except RowError as error:  # a picture that its format cannot hold
-                failures += [_failure(row, lease.attempt, error) for row in (one.row, *one.twins)]
+                failures += [_failure(row, 1, error) for row in (one.row, *one.twins)]
         return LeaseResult(lease, tuple(records), tuple(failures), tuple(left), self.about())
 
     def about(self) -> dict[str, Any]:
@@ -82,38 +89,62 @@ class Worker:
         task = self._task
         return plan.batch_size(task.render, task.memory, params["width"], params["height"])
 
-    def _batch(self, groups: Sequence[tuple[Row, ...]], size: int, attempt: int) -> tuple[list[Made], list[Failure]]:
-        """Render a batch; where it fails, each row once more by itself, at the same shape."""
+    def _batch(self, groups: Sequence[tuple[Row, ...]], size: int) -> tuple[list[Made], list[Failure]]:
+        """Render a batch. Rows that fail are tried by themselves, at the same shape, and once more where that fails."""
+        self._in_hand.take(groups)
         try:
-            return self._render(groups, size, attempt)
+            made, lost = self._render(groups, size)
         except (ModelError, StoreError):
             raise
-        except Exception:  # whatever a model raises is one row's fault until shown otherwise
-            made: list[Made] = []
-            failures: list[Failure] = []
-            for group in groups:
-                try:
-                    one, lost = self._render([group], size, attempt)
-                    made, failures = [*made, *one], [*failures, *lost]
-                except Exception as error:  # alone, it is this row's
-                    failures += [_failure(row, attempt, error) for row in group]
-            return made, failures
+        except Exception as error:  # whatever a model raises is one row's fault until shown otherwise
+            made, lost = [], [(group, error if len(groups) == 1 else None) for group in groups]
+        failures: list[Failure] = []
+        for group, first in lost:
+            self._in_hand.take([group])
+            one, failed = self._alone(group, size, first)
+            made, failures = [*made, *one], [*failures, *failed]
+        return made, failures
 
-    def _render(self, groups: Sequence[tuple[Row, ...]], size: int, attempt: int) -> tuple[list[Made], list[Failure]]:
+    def _alone(self, group: tuple[Row, ...], size: int, error: Exception | None) -> tuple[list[Made], list[Failure]]:
+        """Make one picture in at most two attempts, of which `error` is the first where it is given."""
+        failures: list[Failure] = []
+        last: Exception | None = None
+        for attempt in range(1, ATTEMPTS + 1):
+            if error is None:
+                try:
+                    made, lost = self._render([group], size, precise=isinstance(last, PictureError))
+                except (ModelError, StoreError):
+                    raise
+                except Exception as raised:  # alone, it is this row's
+                    error = raised
+                else:
+                    if not lost:
+                        return made, failures
+                    ((_, error),) = lost
+            assert error is not None
+            failures += [_failure(row, attempt, error) for row in group]
+            last, error = error, None
+        return [], failures
+
+    def _render(
+        self, groups: Sequence[tuple[Row, ...]], size: int, *, precise: bool = False
+    ) -> tuple[list[Made], list[tuple[tuple[Row, ...], Exception | None]]]:
+        """What came of a batch: pictures, and rows with the errors that are theirs."""
         rows = [group[0] for group in groups]
         model = self._sources.models.resolve(rows[0].params["model"], rows[0].params["revision"])
         began = time.perf_counter()
-        found = self._renderer.render(rows, size)
+        found = self._renderer.render(rows, size, precise=precise)
         seconds = (time.perf_counter() - began) / len(rows)
-        made, failures = [], []
+        made: list[Made] = []
+        lost: list[tuple[tuple[Row, ...], Exception | None]] = []
         for group, one in zip(groups, found, strict=True):
             if isinstance(one, RowError):
-                failures += [_failure(row, attempt, one) for row in group]
+                lost.append((group, one))
             else:
-                made.append(Made(group[0], group[1:], one, model, size, seconds))
-        return made, failures
+                made.append(Made(group[0], group[1:], one, model, one.size or size, seconds))
+        return made, lost
 
-    def _screened(self, made: list[Made], attempt: int) -> tuple[list[Made], list[Failure]]:
+    def _screened(self, made: list[Made]) -> tuple[list[Made], list[Failure]]:
         """Ask the models' safety checkers, where the job wants it; those flagged are kept or fail."""
         rule = self._task.output.safety
         if rule == "off":
@@ -124,7 +155,7 @@ class Worker:
             verdict = self._checkers.verdict(one.model.path, one.picture.pixels)
             if verdict == "flagged" and rule == "drop":
                 error = FlaggedError("the model's safety checker flagged the picture (safety: drop)")
-                failures += [_failure(row, attempt, error) for row in (one.row, *one.twins)]
+                failures += [_failure(row, 1, error) for row in (one.row, *one.twins)]
             else:
                 kept.append(replace(one, safety=verdict))
         return kept, failures

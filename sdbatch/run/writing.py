@@ -78,7 +78,7 @@ class Writer:
             RowError: the picture cannot hold its watermark.
         """
         row, model, output = made.row, made.model, self._task.output
-        fingerprint = self.fingerprint(made.size, model.hash)
+        fingerprint = self.fingerprint(made.size, model.hash, made.picture.degraded)
         uses = modes.get(row.params["mode"]).USES
         params = {name: value for name, value in row.params.items() if name in uses}
         tunes = self._sources.finetunes.choose(params).listing()
@@ -116,6 +116,7 @@ class Writer:
             "image_sha256": self._sha256([params.get("image") or params.get("control_image")]),
             "mask_sha256": self._sha256(masks.names(params.get("mask"))),
             "safety": made.safety,
+            "degraded": json.dumps(dict(made.picture.degraded), sort_keys=True) if made.picture.degraded else None,
             "device": self.device.kind,
             "dtype": render.dtype,
             "batch_size": made.size,
@@ -129,8 +130,13 @@ class Writer:
         """The content hash of the one picture that is named; None where there is none, or a list."""
         return self._sources.inputs.find(names[0]).sha256 if names and isinstance(names[0], str) else None
 
-    def fingerprint(self, size: int, model_hash: str) -> str:
-        """How pictures are made here: blake2b-80 over everything outside the id that changes bits."""
+    def fingerprint(self, size: int, model_hash: str, degraded: Mapping[str, Any] | None = None) -> str:
+        """How pictures are made here: blake2b-80 over everything outside the id that changes bits.
+
+        Args:
+            degraded: what was done otherwise than `render:` says; its batch size is `size`.
+        """
+        other = {name: value for name, value in (degraded or {}).items() if name != "batch_size"}
         render = self._task.render
         parts = {
             "device": self.device.kind,
@@ -143,5 +149,6 @@ class Writer:
             "compile": render.compile,
             "vae_tiling": render.vae_tiling,
             **({"vram": render.vram} if render.vram == "low" else {}),
+            **({"degraded": other} if other else {}),
         }
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()

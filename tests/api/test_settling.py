@@ -15,8 +15,10 @@ from PIL import Image
 from sdbatch import api
 from sdbatch.api import running, settling
 from sdbatch.errors import RefusedError, SpecError, StoreError, UsageError
+from sdbatch.store.attempts import InHand
+from sdbatch.store.base import LocalStore
 from sdbatch.store.directory import RunDirectory
-from sdbatch.types import Failure
+from sdbatch.types import Failure, Row
 
 JOB: dict[str, Any] = {"name": "small", "prompt": "a red star", "steps": 1, "grid": {"seed": [1, 2]}}
 Runner = Callable[..., api.RunReport]
@@ -125,6 +127,55 @@ def test_the_latest_failure_decides_what_is_tried_again(tmp_path: Path) -> None:
     assert settling.held(manifest, True) is None
     assert sorted(settling.held(manifest, False).to_pylist()) == ["a", "b"]
     assert settling.held(manifest, "memoryerror").to_pylist() == ["b"]
+
+
+def note(directory: Path, *rows: tuple[str, str]) -> None:
+    """What a worker that was killed leaves."""
+    made = [Row(identity, line, "main", "", {}, {}) for identity, line in rows]
+    InHand(LocalStore(directory)).take([made])
+
+
+def deaths(directory: Path) -> list[tuple[str, int]]:
+    if not (directory / "failures").exists():
+        return []
+    table = pd.read_parquet(directory / "failures").sort_values("when", kind="stable")
+    return list(zip(table.error, table.attempt, strict=True))
+
+
+def test_a_row_that_dies_alone_twice_is_in_quarantine(run_job: Runner, tmp_path: Path) -> None:
+    job, run = {**JOB, "grid": {"seed": [1, 2, 3, 4, 5]}, "render": {"batch_size": 2}}, tmp_path / "run"
+    assert run_job(job, run, limit=2).made == 2
+    ready = api.job(tmp_path / "spec.yaml", out=run)
+    third, fourth = [(row.id, row.row) for row in ready.rows.take([2, 3])]
+
+    note(run, third, fourth)  # with two in hand, none is to blame
+    with pytest.MonkeyPatch.context() as patch:
+        seen: list[list[str]] = []
+        take = InHand.take
+        patch.setattr(InHand, "take", lambda self, groups: (seen.append([g[0].id for g in groups]), take(self, groups)))
+        assert run_job(job, run, limit=1).made == 1  # the fifth: those that are feared wait
+        assert deaths(run) == [("WorkerDied", 0)] * 2
+        note(run, third)
+        assert run_job(job, run, limit=0).made == 0
+        assert deaths(run)[2:] == [("WorkerDied", 1)]
+        note(run, third)
+        report = run_job(job, run)
+        assert (report.made, report.failed, report.left, report.exit_code) == (1, 1, 1, 1)
+        assert deaths(run)[3:] == [("Quarantined", 2)]
+        assert all(len(ids) == 1 for ids in seen[-1:]) and seen[-1] == [fourth[0]]
+    assert api.status(run).quarantined == 1
+    assert run_job(job, run, retry="inputerror").made == run_job(job, run, retry=False).made == 0
+    assert run_job(job, run, retry="quarantined").made == 1
+    assert api.status(run).quarantined == 0 and not list((run / "attempts").glob("*"))
+
+
+def test_a_note_that_does_not_read_is_no_death(run_job: Runner, tmp_path: Path) -> None:
+    run_job(JOB, tmp_path / "run", limit=0)
+    (tmp_path / "run" / "attempts").mkdir()
+    for number, text in enumerate(["", "{", "[]", '{"rows": 3, "where": "x"}', '{"rows": [["a"]], "where": "x"}']):
+        (tmp_path / "run" / "attempts" / f"{number}.json").write_text(text)
+    run_job(JOB, tmp_path / "run")
+    assert deaths(tmp_path / "run") == [] and not list((tmp_path / "run" / "attempts").glob("*"))
 
 
 def test_retired_rows_are_counted_and_stay_out_of_the_sheet(

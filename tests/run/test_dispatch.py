@@ -157,7 +157,7 @@ def test_rows_that_kill_workers_fail_alone(sizes: list[int], data: st.DataObject
     bad = data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=3))
     pool, book = Pool(data.draw(st.integers(1, 3)), poison=[f"id{number}" for number in bad]), Book()
     outcome = dispatch.run(iter(work), pool, book)
-    assert {(failure.row, failure.error) for failure in book.lost} == {(f"row{at}.0", "WorkerDied") for at in bad}
+    assert {(failure.row, failure.error) for failure in book.lost} == {(f"row{at}.0", "Quarantined") for at in bad}
     assert Counter([*book.made, *(failure.row for failure in book.lost)]) == Counter(rows)
     assert (outcome.made, outcome.failed, outcome.left) == (len(rows) - len(bad), len(bad), 0)
 
@@ -167,7 +167,7 @@ def test_a_row_is_blamed_only_after_two_workers_died_under_it_alone() -> None:
     dispatch.run(iter(leases(4)), pool, book)
     assert [len(lease.rows) for lease in pool.given if "row2.0" in keys([lease])] == [4, 4, 2, 2, 1, 1]
     (failure,) = book.lost
-    assert (failure.row, failure.error, failure.where, failure.message) == ("row2.0", "WorkerDied", "worker", "killed")
+    assert (failure.row, failure.error, failure.where, failure.message) == ("row2.0", "Quarantined", "worker", "killed")
 
 
 def test_rows_alike_that_kill_workers_fail_together() -> None:

@@ -23,7 +23,8 @@ from sdbatch.sources import names
 from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.models import Model
 from sdbatch.sources.names import Sources
-from sdbatch.store import images, watermark
+from sdbatch.store import attempts, images, watermark
+from sdbatch.store.base import LocalStore
 from sdbatch.types import Lease, Output, Render, Row
 
 RENDER = Render(4, 2, "float32", "cpu", "sdpa", False, False, "auto", "degrade")
@@ -45,7 +46,7 @@ class Renderer:
     def __init__(self, render: Render, sources: Sources) -> None:
         type(self).calls = []
 
-    def render(self, rows: Sequence[Row], size: int) -> list[Picture | InputError]:
+    def render(self, rows: Sequence[Row], size: int, *, precise: bool = False) -> list[Picture | RowError]:
         seeds = [row.params["seed"] for row in rows]
         self.calls.append((seeds, size))
         if any(seed >= RAISES for seed in seeds):
@@ -107,27 +108,80 @@ def test_a_failing_row_fails_alone_and_the_others_are_made_at_the_same_shape(tmp
     settled: list[int] = []
     result = Worker(task(tmp_path), on_batch=settled.append).run(lease)
     assert made(result) == [1, 2, 3, 4]
-    (failure,) = result.failures
-    assert (failure.id, failure.error, failure.attempt) == (row(RAISES).id, "PictureError", 2)
-    assert failure.message == "not finite"
+    assert [(one.id, one.error, one.attempt) for one in result.failures] == [
+        (row(RAISES).id, "PictureError", 1), (row(RAISES).id, "PictureError", 2)
+    ]  # fmt: skip
+    assert {one.message for one in result.failures} == {"not finite"} and result.failed == 1
     assert {size for _, size in Renderer.calls} == {4}
     assert settled == [4, 1]
     assert not (tmp_path / row(RAISES).path).exists()
 
 
-def test_a_row_whose_input_cannot_be_read_fails_alone_and_at_once(tmp_path: Path) -> None:
+def test_a_row_whose_input_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     result = Worker(task(tmp_path)).run(Lease(0, (row(1), row(MISSING), row(MISSING, 1), row(2))))
     assert made(result) == [1, 2]
-    assert [(one.row, one.error, one.message) for one in result.failures] == [
-        (row(MISSING).row, "InputError", "no such file"), (row(MISSING, 1).row, "InputError", "no such file"),
+    assert [(one.row, one.attempt) for one in result.failures] == [
+        (row(MISSING).row, 1), (row(MISSING, 1).row, 1), (row(MISSING).row, 2), (row(MISSING, 1).row, 2)
     ]  # fmt: skip
-    assert len(Renderer.calls) == 1
+    assert {(one.error, one.message) for one in result.failures} == {("InputError", "no such file")}
+    assert Renderer.calls == [([1, MISSING, 2], 4), ([MISSING], 4)] and result.failed == 2
+
+
+def test_a_row_that_fails_once_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that is not finite is made again with the VAE in float32; anything else as it was."""
+    calls: list[tuple[int, bool]] = []
+
+    def render(self: Renderer, rows: Sequence[Row], size: int, precise: bool = False) -> list[Picture | RowError]:
+        calls.extend((row.params["seed"], precise) for row in rows)
+        if rows[0].params["seed"] == RAISES and not precise:
+            raise PictureError("not finite")
+        return [
+            InputError("not there yet") if seed == MISSING and calls.count((MISSING, False)) == 2
+            else Picture(pixels(seed), degraded={"vae_dtype": "float32"} if precise else {})
+            for seed in (row.params["seed"] for row in rows)
+        ]  # fmt: skip
+
+    monkeypatch.setattr(Renderer, "render", render)
+    result = Worker(task(tmp_path)).run(Lease(0, (row(RAISES), row(MISSING), row(1))))
+    assert sorted(made(result)) == [1, MISSING, RAISES] and result.failed == 0
+    assert calls == [(RAISES, False), (MISSING, False), (1, False), (RAISES, False), (RAISES, True),
+                     (MISSING, False), (MISSING, False), (1, False)]  # fmt: skip
+    assert [(one.id, one.attempt) for one in result.failures] == [(row(RAISES).id, 1), (row(MISSING).id, 1)]
+    told = {record["seed"]: record["degraded"] for record in result.records}
+    assert told == {RAISES: '{"vae_dtype": "float32"}', MISSING: None, 1: None}
+    assert len({record["fingerprint"] for record in result.records}) == 2
+
+
+def test_what_is_in_hand_is_noted_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        """Stands for SIGKILL: nothing of the worker's runs after it."""
+
+    noted: list[list[tuple[str, str]]] = []
+
+    def render(self: Renderer, rows: Sequence[Row], size: int, precise: bool = False) -> list[Picture]:
+        (note,) = attempts.left(LocalStore(tmp_path))
+        noted.append([seen for seen in note.rows])
+        if len(noted) == 3:
+            raise Killed
+        if len(rows) > 1 and rows[0].params["seed"] == 5:
+            raise ValueError
+        return [Picture(pixels(row.params["seed"])) for row in rows]
+
+    monkeypatch.setattr(Renderer, "render", render)
+    lease = Lease(0, (*(row(seed) for seed in range(1, 5)), row(5), row(5, 1), row(6)))
+    with pytest.raises(Killed):
+        Worker(task(tmp_path)).run(lease)
+    assert [[int(identity) for identity, _ in rows] for rows in noted] == [[1, 2, 3, 4], [5, 5, 6], [5, 5]]
+    (note,) = attempts.left(LocalStore(tmp_path))
+    assert note.alone
+    Worker(task(tmp_path)).run(Lease(0, (row(7),)))  # another worker, which ends well
+    assert attempts.left(LocalStore(tmp_path)) == [note]
 
 
 def test_what_output_save_names_is_written_beside_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
     drawn = Picture(pixels(1), {"depth": grey.astype(np.uint16) * 256, "control": grey, "control2": grey, "mask": grey})
-    monkeypatch.setattr(Renderer, "render", lambda self, rows, size: [drawn] * len(rows))
+    monkeypatch.setattr(Renderer, "render", lambda self, rows, size, precise=False: [drawn] * len(rows))
     lease = Lease(0, (row(1, 0, "images/a.png"), row(1, 1, "images/b.png")))
     Worker(task(tmp_path, output=Output(save=("depth", "control")))).run(lease)
     files = {path.name for path in (tmp_path / "images").iterdir()}
@@ -137,12 +191,12 @@ def test_what_output_save_names_is_written_beside_the_picture(tmp_path: Path, mo
 
 
 def test_whatever_a_model_raises_is_a_rows_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def render(self: Renderer, rows: Sequence[Row], size: int) -> list[Picture | InputError]:
+    def render(self: Renderer, rows: Sequence[Row], size: int, precise: bool = False) -> list[Picture]:
         raise MemoryError
 
     monkeypatch.setattr(Renderer, "render", render)
     result = Worker(task(tmp_path)).run(Lease(0, (row(1), row(2))))
-    assert [(failure.error, failure.message) for failure in result.failures] == [("MemoryError", "MemoryError")] * 2
+    assert [(failure.error, failure.message) for failure in result.failures] == [("MemoryError", "MemoryError")] * 4
 
 
 def test_rows_alike_share_a_picture_and_have_a_record_each(tmp_path: Path) -> None:
@@ -159,7 +213,8 @@ def test_rows_alike_share_a_picture_and_have_a_record_each(tmp_path: Path) -> No
 
 def test_a_failing_picture_fails_all_rows_alike(tmp_path: Path) -> None:
     result = Worker(task(tmp_path)).run(Lease(0, (row(RAISES), row(RAISES, 1), row(1))))
-    assert [failure.row for failure in result.failures] == [row(RAISES).row, row(RAISES, 1).row]
+    assert [failure.row for failure in result.failures] == [row(RAISES).row, row(RAISES, 1).row] * 2
+    assert result.failed == 2
     assert made(result) == [1]
 
 
@@ -256,7 +311,7 @@ def test_a_watermark_is_written_read_again_and_recorded(
     format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        Renderer, "render", lambda self, rows, *rest: [Picture(large(row.params["seed"])) for row in rows]
+        Renderer, "render", lambda self, rows, *rest, **named: [Picture(large(row.params["seed"])) for row in rows]
     )
     quality = {"png": None, "webp": 90, "jpeg": 75}[format]
     output = Output(format=format, quality=quality, watermark="mark")

@@ -1,0 +1,129 @@
+"""What is done when memory does not suffice: rung after rung of a ladder, learnt for each model and size."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sdbatch.types import Render
+
+_SAID = ("out of memory", "can't allocate memory", "not enough memory")
+"""What torch's allocators say, of CPUs and of Apple's GPUs too, in plain RuntimeErrors."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to make do.
+
+    Attributes:
+        size: the batch shape.
+        offload: whether components wait in the host's memory. Bits stay the same.
+        tiled: whether the VAE works in slices and tiles.
+    """
+
+    size: int
+    offload: bool = False
+    tiled: bool = False
+
+
+class Ladder:
+    """Which rung each kind of batch stands on: offload, then smaller batches, then VAE slices and tiles.
+
+    Args:
+        render: `oom: fail` leaves the one rung that changes no bits.
+        offload: whether there is a host's memory beside the device's.
+    """
+
+    def __init__(self, render: Render, offload: bool) -> None:
+        self._degrade, self._offload = render.oom == "degrade", offload
+        self._tiles = not (render.vae_tiling or render.vram == "low")
+        self._learnt: dict[Hashable, int] = {}
+
+    def rungs(self, size: int) -> list[Rung]:
+        """From the batch shape that was asked for down to the last resort."""
+        found = [Rung(size)]
+        if self._offload:
+            found.append(Rung(size, offload=True))
+        if self._degrade:
+            smaller = size // 2
+            while smaller:
+                found.append(Rung(smaller, offload=self._offload))
+                smaller //= 2
+            if self._tiles:
+                found.append(Rung(1, offload=self._offload, tiled=True))
+        return found
+
+    def at(self, key: Hashable, size: int) -> Rung:
+        """Where batches of this kind stand."""
+        return self.rungs(size)[self._learnt.get(key, 0)]
+
+    def down(self, key: Hashable, size: int) -> bool:
+        """Take the next rung; False where there is none left."""
+        at = self._learnt.get(key, 0) + 1
+        if at >= len(self.rungs(size)):
+            return False
+        self._learnt[key] = at
+        return True
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether this is a lack of memory, of the device or of the host."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _SAID)
+
+
+def free(device: str) -> None:
+    """Give back what a failed batch held."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+
+
+@contextmanager
+def tiled(pipe: Any, wanted: bool) -> Iterator[None]:
+    """The VAE in slices and tiles for as long as this is open."""
+    vae = getattr(pipe, "vae", None)
+    if not wanted or vae is None:
+        yield
+        return
+    before = vae.use_slicing, vae.use_tiling
+    vae.enable_slicing()
+    vae.enable_tiling()
+    try:
+        yield
+    finally:
+        vae.use_slicing, vae.use_tiling = before
+
+
+@contextmanager
+def precise(pipe: Any, wanted: bool) -> Iterator[None]:
+    """The VAE in float32, between latents and pixels of the pipeline's own dtype, for as long as this is open."""
+    vae = getattr(pipe, "vae", None)
+    if not wanted or vae is None or vae.dtype == torch.float32:
+        yield
+        return
+    dtype, encode, decode = vae.dtype, vae.encode, vae.decode
+
+    def exactly(call: Any) -> Any:
+        def called(given: torch.Tensor, *rest: Any, **named: Any) -> Any:
+            vae.to(torch.float32)
+            try:
+                return call(given.to(torch.float32), *rest, **named)
+            finally:
+                vae.to(dtype)
+
+        return called
+
+    vae.encode, vae.decode = exactly(encode), exactly(decode)
+    try:
+        yield
+    finally:
+        vae.encode, vae.decode = encode, decode

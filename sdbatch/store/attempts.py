@@ -1,0 +1,75 @@
+"""What each worker has in hand, written before it begins: whoever finds it later knows under what a worker died."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sdbatch.store.base import LocalStore
+from sdbatch.types import Row
+
+FOLDER = "attempts"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A batch that a worker never came back from.
+
+    Attributes:
+        rows: (id, row) of each of its rows.
+        where: the worker.
+    """
+
+    rows: tuple[tuple[str, str], ...]
+    where: str
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is but one picture to blame."""
+        return len({identity for identity, _ in self.rows}) == 1
+
+
+class InHand:
+    """The note of one worker. It need not outlive the machine, only the process, so it is not flushed to the disk."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self._where = f"{socket.gethostname()}-{os.getpid()}"
+        self._path = f"{FOLDER}/{self._where}-{uuid.uuid4().hex[:8]}.json"
+
+    def take(self, groups: Sequence[Sequence[Row]]) -> None:
+        """Note a batch, in place of the one before.
+
+        Raises:
+            StoreError: the directory cannot be written.
+        """
+        rows = [[row.id, row.row] for group in groups for row in group]
+        note = json.dumps({"where": self._where, "rows": rows})
+        self._store.replace(self._path, note.encode(), flush=False)
+
+    def put_down(self) -> None:
+        """Nothing is in hand any more."""
+        self._store.remove(self._path)
+
+
+def left(store: LocalStore) -> list[Attempt]:
+    """The notes that are there; those that do not read as one are left out."""
+    found = []
+    for path in store.list(FOLDER):
+        try:
+            note = json.loads(store.read(path) or b"")
+            rows = tuple((str(identity), str(row)) for identity, row in note["rows"])
+            found.append(Attempt(rows, str(note["where"])))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def clear(store: LocalStore) -> None:
+    """Take all notes away; call it only while holding the lock, when no worker is left."""
+    for path in store.list(FOLDER):
+        store.remove(path)
