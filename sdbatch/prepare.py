@@ -123,8 +123,7 @@ def job(
 
         c2pa.Signer(spec.output.c2pa, spec.base)  # said before anything is made
     directory = RunDirectory(out or _default_directory(spec))
-    if directory.path.exists() and not directory.path.is_dir():
-        raise StoreError(f"{directory.path}: is a file; a run needs a directory")
+    _check_place(directory.path)
     begun = directory.runs()
     first = begun[0] if begun else None
     sources = Sources(spec.base, _pins(begun), spec.fine_tunes)
@@ -151,6 +150,15 @@ def _source(path: Path, out: Path | None) -> tuple[Path, Path | None]:
             [Problem(str(path), None, "", f"no {JOB} in this directory; name a job spec or a run directory")]
         )
     return path / JOB, out or path
+
+
+def _check_place(path: Path) -> None:
+    try:
+        wrong = "is a file; a run needs a directory" if path.exists() and not path.is_dir() else None
+    except OSError as error:  # such as a name that is too long
+        wrong = error.strerror or str(error)
+    if wrong:
+        raise StoreError(f"{path}: {wrong}")
 
 
 def _default_directory(spec: JobSpec) -> Path:

@@ -13,6 +13,8 @@ from sdbatch.prompts.files import Files
 from sdbatch.prompts.tree import LIMIT, Node, Option, Text
 
 KEPT = 4096
+CHARACTERS = 2**26
+"""Most characters of all that `all` makes of one text."""
 DEPTH = 32
 """How many wildcards may lead to one another."""
 
@@ -53,14 +55,21 @@ class Variants:
         Of `{2$$…}` every order counts, and none in which two options made the same text.
 
         Raises:
-            ValueError: as `pick`; or there are more than 100,000.
+            ValueError: as `pick`; or there are more than 100,000, or they are longer than CHARACTERS together.
         """
         if not reading.varied(text):
             return [text]
         node = self._node(text)
         if node.count() > LIMIT:
             raise ValueError(f"{text!r} makes more than {LIMIT:,} texts")
-        return list(dict.fromkeys(node.all()))
+        found: dict[str, None] = {}
+        room = CHARACTERS
+        for made in node.all():
+            room -= len(made)
+            if room < 0:
+                raise ValueError(f"the texts that it makes have more than {CHARACTERS:,} characters together")
+            found.setdefault(made)
+        return list(found)
 
     def _node(self, text: str) -> Node:
         if text not in self._read:

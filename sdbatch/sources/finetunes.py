@@ -147,10 +147,10 @@ class FineTuneSource:
         return Chosen(tuple(loras), words, hypernetwork[0] if hypernetwork else None)
 
     def _locate(self, kind: Kind, name: str, title: str) -> Path:
-        given = Path(name).expanduser()
+        given = Path(os.path.expanduser(name))
         if given.suffix in _PICKLES:
             raise _pickle(title, self._base / given)
-        if given.suffix == _SUFFIX and (self._base / given).is_file():
+        if given.suffix == _SUFFIX and os.path.isfile(self._base / given):
             return self._base / given
         wanted = name.removesuffix(_SUFFIX)
         near: set[str] = set()
@@ -178,7 +178,9 @@ class FineTuneSource:
         return f"no {name}{_SUFFIX} in {folder}/ beside the spec, one folder up, or in a folder of ${ENVIRONMENT}{hint}"
 
     def _folders(self, kind: Kind) -> list[Path]:
-        given = [Path(entry).expanduser() for entry in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if entry]
+        given = [
+            Path(os.path.expanduser(entry)) for entry in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if entry
+        ]
         return folders(self._home, kind, given)
 
     def _files(self, folder: Path) -> list[str]:

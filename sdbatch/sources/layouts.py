@@ -16,6 +16,8 @@ INDEX = "model_index.json"
 LIBRARIES = ("diffusers", "transformers")
 SAFETY = "safety_checker"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+SIDE_MAX = 16384
+_CODED = ("config.json", "tokenizer_config.json", "preprocessor_config.json")
 _LONE = {"ControlNetModel": "controlnet", "AutoencoderKL": "vae"}
 _CHANNELS = {4: "sd", 5: "sd-depth", 7: "sd-upscale", 9: "sd-inpaint"}
 _VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema|ema)[.-]")
@@ -64,7 +66,7 @@ def read(name: str, path: Path, *, embedded: bool = False) -> Layout:
         if part == SAFETY or (part == "feature_extractor" and "depth_estimator" not in parts):
             continue  # it sees finished pictures only
         files |= {f"{part}/{file.name}": file for file in _part_files(folder)}
-    kind, size = _pipeline(name, index, parts)
+    kind, size = _said(name, path, index, parts)
     return Layout(kind, parts, False, size, files, networks(_classes(name, index)))
 
 
@@ -152,7 +154,7 @@ def config(name: str, path: Path) -> dict[str, Any]:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"model {name!r}: {path} is missing; a diffusers folder has it") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model {name!r}: {path} cannot be read: {error}") from error
     if not isinstance(loaded, dict):
         raise ModelError(f"model {name!r}: {path} is not a JSON object")
@@ -179,6 +181,7 @@ def _lone(name: str, path: Path) -> Layout:
         fits = " or ".join(_LONE)
         raise ModelError(f"model {name!r}: {path} holds {said}; a model has a {INDEX}, a lone part is a {fits}")
     kind = _LONE[class_name]
+    _refuse_code(name, path)
     files = {name: path / name for name in own_files(file.name for file in _part_files(path))}
     return Layout(kind, {kind: path}, True, (0, 0), files, (kind,))
 
@@ -198,11 +201,23 @@ def _pipeline(name: str, index: Mapping[str, Any], parts: Mapping[str, Path]) ->
     if not class_name.startswith("StableDiffusion"):
         return class_name or "unknown", (0, 0)
     unet, vae = (config(name, parts[part] / "config.json") if part in parts else {} for part in ("unet", "vae"))
-    factor = 2 ** (len(vae.get("block_out_channels", [0] * 4)) - 1)
+    factor = 2 ** min(len(vae.get("block_out_channels", [0] * 4)) - 1, 16)
     side = int(unet.get("sample_size") or 64) * factor
     refiner = "text_encoder" in index and "text_encoder" not in parts
     kind = pipeline_kind(class_name, int(unet.get("in_channels", 4)), refiner=refiner)
     return kind, (side, side)
+
+
+def _said(name: str, path: Path, index: Mapping[str, Any], parts: Mapping[str, Path]) -> tuple[str, tuple[int, int]]:
+    try:
+        kind, size = _pipeline(name, index, parts)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            f"model {name!r}: {path}: the configuration of its unet or vae makes no sense: {error}"
+        ) from error
+    if not 0 <= size[0] <= SIDE_MAX:
+        raise ModelError(f"model {name!r}: {path}: its configurations make pictures of {size[0]:,} pixels a side")
+    return kind, size
 
 
 def _classes(name: str, index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -211,6 +226,8 @@ def _classes(name: str, index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         if not isinstance(value, list) or len(value) != 2 or value[0] is None:
             continue
         library, class_name = map(str, value)
+        if not part.isidentifier():
+            raise ModelError(f"model {name!r}: {INDEX} names a part {part[:60]!r}, which is no name of a folder here")
         if library not in LIBRARIES and part != SAFETY:
             raise ModelError(
                 f"model {name!r}: {INDEX} asks for {part} of {library}.{class_name}; "
@@ -226,9 +243,20 @@ def _parts(name: str, path: Path, index: Mapping[str, Any], shared: Mapping[str,
         folder = path.parent / shared[part] / part if part in shared else path / part
         if folder.is_dir():
             found[part] = folder
+            _refuse_code(name, folder)
         elif part != SAFETY:
             raise ModelError(f"model {name!r}: {folder} is missing; {INDEX} names it")
     return found
+
+
+def _refuse_code(name: str, folder: Path) -> None:
+    """A configuration that names code of its own is refused, although nothing here would load that code."""
+    for file in _CODED:
+        if (folder / file).is_file() and "auto_map" in config(name, folder / file):
+            raise ModelError(
+                f"model {name!r}: {folder / file} asks for code of its own (auto_map); "
+                f"only classes of {' and '.join(LIBRARIES)} are loaded, never a model's own code"
+            )
 
 
 def _shared(name: str, path: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,16 +88,16 @@ class ModelSource:
                 there = ", ".join(embedded())
                 raise ModelError(f"model {name!r}: no such embedded model; there are: {there}")
             return path, None
-        path = (self._base / Path(name).expanduser()).absolute()
+        path = (self._base / os.path.expanduser(name)).absolute()
         if path.suffix in layouts.PICKLES:
             raise ModelError(
                 f"model {name!r}: {path.suffix} files are pickles, which can run code, and are not read; "
                 f"sdbatch models convert {shlex.quote(str(path))} makes safetensors of it"
             )
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that is too long
             return path, None
         if path.suffix == ".safetensors":
-            if not path.exists():
+            if not os.path.exists(path):
                 raise ModelError(f"model {name!r}: no such file: {path}")
             return path, None
         if hub.HUB_ID.fullmatch(name) and not name.startswith((".", "/")):

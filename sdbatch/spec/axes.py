@@ -14,14 +14,14 @@ from typing import Any
 
 from sdbatch.errors import Problem
 from sdbatch.parameters import PARAMETERS, SEED_MAX, Parameter, check, coerce
+from sdbatch.sources import globs
 from sdbatch.spec.document import FLOAT, plain, resolve
 from sdbatch.spec.problems import Key, Problems, near, show
 from sdbatch.spec.schema import FORMS, Axis
+from sdbatch.spec.sizes import VALUES_MAX
 
-VALUES_MAX = 10_000_000
-"""Most values of an axis that is not a range."""
 RANGE_MAX = 2**40
-FILE_BYTES = 1 << 30
+FILE_BYTES = 256 << 20
 ALLOWED = f"a list of values, or a mapping with one of {', '.join(FORMS)}"
 
 
@@ -143,12 +143,12 @@ class Reader:
         return [first + step * draw for draw in draws(f"{self.job}\0{name}", many, int(given))]
 
     def _glob(self, name: str, given: Any, key: Key) -> Sequence[Any]:
-        import glob
-
         if not isinstance(given, str) or not given or "\0" in given:
             raise _Wrong(f"glob: {show(given)} is not a pattern such as photos/**/*.jpg")
-        matches = glob.glob(given, root_dir=self.base, recursive=True)
-        files = sorted(match.replace(os.sep, "/") for match in matches if (self.base / match).is_file())
+        try:
+            files = globs.files(given, self.base)
+        except globs.TooMany as error:
+            raise _Wrong(f"glob: {given!r} {error}") from error
         if not files:
             raise _Wrong(f"glob: no file matches {given!r} in {self.base}")
         return files
@@ -179,6 +179,8 @@ class Reader:
             if wrong:
                 self.problems.put(Problem(beside(self.problems.shown, given), line, name, wrong))
             values.append(value)
+            if len(values) > VALUES_MAX:
+                raise _Wrong(f"file: {given} holds more than {VALUES_MAX:,} values")
         if len(self.problems.found) > before:
             return None
         if not values:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sdbatch.errors import SpecError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.spec import references, templates
+from sdbatch.spec import references, sizes, templates
 from sdbatch.spec.axes import Reader, beside, coerced, reason_of
 from sdbatch.spec.problems import Key, Problems, near, show, unknown
 from sdbatch.spec.schema import FORMS, KEYS, LATER_SECTIONS, TABLES, Axis, JobSpec
@@ -44,6 +44,8 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
     name = _name(data, origin, problems)
     wildcards = _folder(data, "wildcards", origin.base, problems) or _beside(origin.base / "wildcards")
     reader = Reader(origin.base, name, problems, wildcards)
+    if not sizes.check(data, problems):
+        problems.raise_any()
     values, top = _top_level(data, reader)
     grid = _axes(data, "grid", reader)
     zipped = _axes(data, "zip", reader)
@@ -166,7 +168,7 @@ def _rows(data: Sections, base: Path, problems: Problems) -> tuple[Path | None, 
     from sdbatch.spec import tables  # pyarrow: only where there is a table
 
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise FileNotFoundError(2, "no such file")
         return path, tables.columns(path, beside(problems.shown, given))
     except OSError as error:
@@ -183,7 +185,7 @@ def _rows_base(data: Sections, base: Path, problems: Problems) -> Path | None:
 
 
 def _beside(folder: Path) -> Path | None:
-    return folder if folder.is_dir() else None
+    return folder if os.path.isdir(folder) else None
 
 
 def _folder(data: Sections, key: str, base: Path, problems: Problems) -> Path | None:
@@ -194,7 +196,7 @@ def _folder(data: Sections, key: str, base: Path, problems: Problems) -> Path | 
         problems.add((key,), f"{show(given)} is not the path of a folder")
         return None
     path = Path(os.path.abspath(base / given))
-    if key != "rows_base" and not path.is_dir():
+    if key != "rows_base" and not os.path.isdir(path):
         problems.add((key,), f"{given}: no such folder")
     return path
 

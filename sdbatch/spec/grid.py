@@ -24,11 +24,10 @@ from sdbatch.spec import checks, ids, keys, templates
 from sdbatch.spec.blocks import TEMPLATED, Block, main_block, matches
 from sdbatch.spec.columns import Column, merge
 from sdbatch.spec.filling import Filler
-from sdbatch.spec.schema import JobSpec
+from sdbatch.spec.schema import ROWS_MAX, JobSpec
 from sdbatch.types import Row
 
 STAGE = "main"
-ROWS_MAX = 1_000_000_000
 BATCH = 65_536
 
 
@@ -84,7 +83,7 @@ class Rows:
         names: finds models, fine-tunes and pictures.
 
     Raises:
-        SpecError: a value is impossible for its row, or there are more than a thousand million rows.
+        SpecError: a value is impossible for its row, or there are more than ROWS_MAX rows.
     """
 
     def __init__(self, job: JobSpec, table: pa.Table | None, names: Names) -> None:
@@ -94,6 +93,8 @@ class Rows:
         only = bool(job.include) and not main.groups
         self._blocks = [*([] if only else [main]), *(Block({**job.values, **e}) for e in job.include)]
         self._main = None if only else main
+        if (count := sum(block.size for block in self._blocks)) > ROWS_MAX:
+            raise SpecError([self._problem("grid", f"makes {count:,} rows; at most {ROWS_MAX:,}")])
         self._starts = np.cumsum([0, *(block.size for block in self._blocks)])
         free = {name for block in self._blocks for name in block.constants}
         free |= {name for group in main.groups for name in group.columns}
@@ -101,8 +102,6 @@ class Rows:
         self._filename = templates.compile(job.output.filename)
         self._filler = Filler(job.wildcards, self._problem)
         self._extension = {"jpeg": "jpg"}.get(job.output.format, job.output.format)
-        if len(self) > ROWS_MAX:
-            raise SpecError([self._problem("grid", f"makes {len(self):,} rows; at most {ROWS_MAX:,}")])
 
     def __len__(self) -> int:
         """How many rows there are before `exclude`."""

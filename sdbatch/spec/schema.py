@@ -21,6 +21,8 @@ KEYS = (*SECTIONS, *PARAMETERS)
 FORMS = ("range", "linspace", "random", "file", "glob", "combinatorial")
 """The ways to write an axis other than as a list."""
 
+ROWS_MAX = 100_000_000
+"""Most rows of a job; a plan of so many takes about 6 GB."""
 TABLES = (".parquet", ".csv", ".jsonl")
 FORMATS = ("png", "webp", "jpeg")
 OUTPUT_KEYS = ("dir", "filename", "format", "quality", "save", "watermark", "c2pa")
