@@ -21,8 +21,8 @@ import torch
 from sdbatch.errors import ModelError
 from sdbatch.render.chunks import Chunk, Cutter
 
-KEPT = 4096
-KEPT_BYTES = 256 << 20
+KEPT = 512
+KEPT_BYTES = 64 << 20
 """Most texts, and most bytes of embeddings in the computer's memory, that are kept."""
 
 
