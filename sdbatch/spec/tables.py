@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ import pyarrow.parquet
 
 from sdbatch.errors import Problem, SpecError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.spec import cells
+from sdbatch.spec import cells, parquet
 from sdbatch.spec.axes import reason_of
 from sdbatch.spec.document import plain
 from sdbatch.spec.problems import show
 
 WRONG_MAX = 20
 """Most wrong cells that are reported of a column."""
+COLUMNS_MAX = 1024
 CHUNK = 65_536
 BLOCK_BYTES = 16 << 20
 
@@ -43,11 +45,13 @@ def columns(path: Path, shown: str | None = None) -> list[str]:
         names = _names(path, shown)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(shown, error) from error
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)[:WRONG_MAX]
     if repeated:
         raise SpecError([Problem(shown, None, name, "two columns have this name") for name in repeated])
     if not names:
         raise SpecError([Problem(shown, None, "", "the table has no column")])
+    if len(names) > COLUMNS_MAX:
+        raise SpecError([Problem(shown, None, "", f"has more than {COLUMNS_MAX:,} columns")])
     return names
 
 
@@ -71,21 +75,24 @@ def read(path: Path, shown: str) -> pa.Table:
         elif path.suffix.lower() == ".csv":
             table = _read_csv(path, shown, names)
         else:
-            with pa.parquet.ParquetFile(path) as file:
-                table = file.read(names)
+            table = parquet.read(path, names)
+        if not table.num_rows:
+            raise SpecError([Problem(shown, None, "", "the table has no row")])
+        return table if path.suffix.lower() == ".jsonl" else _checked(table, path, shown)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(shown, error) from error
-    if not table.num_rows:
-        raise SpecError([Problem(shown, None, "", "the table has no row")])
-    return table if path.suffix.lower() == ".jsonl" else _checked(table, path, shown)
 
 
 def _unreadable(shown: str, error: Exception) -> SpecError:
+    if isinstance(error, parquet.Refused):
+        return SpecError([Problem(shown, None, error.column, str(error))])
     return SpecError([Problem(shown, None, "", f"cannot be read: {reason_of(error)}")])
 
 
 def _names(path: Path, shown: str) -> list[str]:
     suffix = path.suffix.lower()
+    if path.stat().st_size > parquet.TABLE_BYTES:
+        raise parquet.Refused("", f"is larger than {parquet.TABLE_BYTES >> 20:,} MiB")
     if suffix == ".parquet":
         return [name for name in pa.parquet.read_schema(path).names if not _INDEX.match(name)]
     if suffix == ".csv":
@@ -93,6 +100,8 @@ def _names(path: Path, shown: str) -> list[str]:
     names: dict[str, None] = {}
     for _, entry in _entries(path, shown):
         names.update(dict.fromkeys(entry))
+        if len(names) > COLUMNS_MAX:
+            break
     return list(names)
 
 
@@ -158,6 +167,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Records that are not blank, with the line each begins on."""
     import csv
 
+    csv.field_size_limit(BLOCK_BYTES)  # what Arrow reads; Python's own limit is 128 KiB
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         before = 0
