@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sdbatch.parameters import SCHEDULERS, STEPS_MAX, WITH_SIGMAS
-from sdbatch.store.metadata import SAMPLER_NAMES
+from sdbatch.parameters import SAMPLER_NAMES, SCHEDULERS, STEPS_MAX, WITH_SIGMAS
 
 SAMPLERS_INTRO = """\
 # Samplers

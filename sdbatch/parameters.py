@@ -24,6 +24,28 @@ WITH_SIGMAS = frozenset(
 STEPS_MAX = {"lcm": 50}
 """Most steps of schedulers that have such an end: LCM was taught to jump between fifty places."""
 SEED_MAX = 2**32 - 1
+SAMPLER_NAMES = {
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+    "deis": "DEIS",
+    "dpm2": "DPM2",
+    "dpm2_a": "DPM2 a",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_2s": "DPM++ 2S",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_sde": "DPM++ SDE",
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "heun": "Heun",
+    "lcm": "LCM",
+    "lms": "LMS",
+    "pndm": "PLMS",
+    "unipc": "UniPC",
+}
+"""How AUTOMATIC1111 spells each of SCHEDULERS."""
+SCHEDULE_TYPES = {"karras": "Karras", "exponential": "Exponential", "beta": "Beta"}
+"""How AUTOMATIC1111 spells `sigmas`."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,20 @@ import typer
 from sdbatch import __version__
 from sdbatch.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_STORE, SdbatchError
 
-COMMANDS = ("run", "plan", "validate", "status", "fsck", "sheet", "init", "models", "schema", "doctor")
+COMMANDS = (
+    "run",
+    "plan",
+    "validate",
+    "status",
+    "fsck",
+    "replay",
+    "import_",
+    "sheet",
+    "init",
+    "models",
+    "schema",
+    "doctor",
+)
 
 app = typer.Typer(
     help="Batches of Stable Diffusion pictures: the same row gives the same pixels, and nothing is lost.",

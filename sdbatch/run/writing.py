@@ -131,24 +131,36 @@ class Writer:
         return self._sources.inputs.find(names[0]).sha256 if names and isinstance(names[0], str) else None
 
     def fingerprint(self, size: int, model_hash: str, degraded: Mapping[str, Any] | None = None) -> str:
-        """How pictures are made here: blake2b-80 over everything outside the id that changes bits.
+        """How pictures are made here; see the function of this name."""
+        return fingerprint(self._task.render, self.device, self._versions, size, model_hash, degraded)
 
-        Args:
-            degraded: what was done otherwise than `render:` says; its batch size is `size`.
-        """
-        other = {name: value for name, value in (degraded or {}).items() if name != "batch_size"}
-        render = self._task.render
-        parts = {
-            "device": self.device.kind,
-            "versions": self._versions,
-            "model": model_hash,
-            "dtype": render.dtype,
-            "batch_size": size,
-            "threads": render.threads if self.device.name == "cpu" else None,
-            "attention": render.attention,
-            "compile": render.compile,
-            "vae_tiling": render.vae_tiling,
-            **({"vram": render.vram} if render.vram == "low" else {}),
-            **({"degraded": other} if other else {}),
-        }
-        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
+
+def fingerprint(
+    render: Render,
+    where: device.Device,
+    versions: Mapping[str, str],
+    size: int,
+    model_hash: str,
+    degraded: Mapping[str, Any] | None = None,
+) -> str:
+    """How a picture is made: blake2b-80 over everything outside the id that changes bits.
+
+    Args:
+        size: the batch shape.
+        degraded: what was done otherwise than `render` says; its batch size is `size`.
+    """
+    other = {name: value for name, value in (degraded or {}).items() if name != "batch_size"}
+    parts = {
+        "device": where.kind,
+        "versions": versions,
+        "model": model_hash,
+        "dtype": render.dtype,
+        "batch_size": size,
+        "threads": render.threads if where.name == "cpu" else None,
+        "attention": render.attention,
+        "compile": render.compile,
+        "vae_tiling": render.vae_tiling,
+        **({"vram": render.vram} if render.vram == "low" else {}),
+        **({"degraded": other} if other else {}),
+    }
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()

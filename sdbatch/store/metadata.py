@@ -6,30 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sdbatch.parameters import SAMPLER_NAMES, SCHEDULE_TYPES
+
 SCHEMA = 1
 
-SAMPLER_NAMES = {
-    "ddim": "DDIM",
-    "ddpm": "DDPM",
-    "deis": "DEIS",
-    "dpm2": "DPM2",
-    "dpm2_a": "DPM2 a",
-    "dpmpp_2m": "DPM++ 2M",
-    "dpmpp_2m_sde": "DPM++ 2M SDE",
-    "dpmpp_2s": "DPM++ 2S",
-    "dpmpp_3m_sde": "DPM++ 3M SDE",
-    "dpmpp_sde": "DPM++ SDE",
-    "euler": "Euler",
-    "euler_a": "Euler a",
-    "heun": "Heun",
-    "lcm": "LCM",
-    "lms": "LMS",
-    "pndm": "PLMS",
-    "unipc": "UniPC",
-}
-"""How AUTOMATIC1111 spells each of `parameters.SCHEDULERS`."""
-
-_SCHEDULE_TYPES = {"karras": "Karras", "exponential": "Exponential", "beta": "Beta"}
 _MODES_WITH_STRENGTH = ("img2img", "inpaint", "depth2img", "upscale")
 
 
@@ -110,7 +90,7 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "Steps": params.get("steps"),
         "Sampler": SAMPLER_NAMES.get(scheduler, scheduler) if scheduler else None,
-        "Schedule type": _SCHEDULE_TYPES.get(sigmas, sigmas) if sigmas else None,
+        "Schedule type": SCHEDULE_TYPES.get(sigmas, sigmas) if sigmas else None,
         "CFG scale": params.get("guidance_scale"),
         "Seed": params.get("seed"),
         "Size": f"{width}x{height}" if width is not None and height is not None else None,

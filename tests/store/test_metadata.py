@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sdbatch.parameters import PARAMETERS, SCHEDULERS
-from sdbatch.store.metadata import SAMPLER_NAMES, parameters_text, sdbatch_json
+from sdbatch.parameters import PARAMETERS, SAMPLER_NAMES, SCHEDULERS
+from sdbatch.store.metadata import parameters_text, sdbatch_json
 
 PARAMS: dict[str, Any] = {name: parameter.default for name, parameter in PARAMETERS.items()} | {
     "prompt": "a red circle",
