@@ -71,8 +71,8 @@ def test_padding_is_what_keeps_the_promise(
 ) -> None:
     padded = Renderer.render
 
-    def each_alone(self: Renderer, rows: Sequence[Row], size: int) -> list[Any]:
-        return [padded(self, [row], 1)[0] for row in rows]
+    def each_alone(self: Renderer, rows: Sequence[Row], size: int, **how: Any) -> list[Any]:
+        return [padded(self, [row], 1, **how)[0] for row in rows]
 
     monkeypatch.setattr(Renderer, "render", each_alone)
     run_job(JOB, tmp_path / "run")

@@ -9,8 +9,7 @@ from typing import Any
 
 from sdbatch import plan
 from sdbatch.foreign import Found
-from sdbatch.render import device
-from sdbatch.run.writing import fingerprint
+from sdbatch.render import device, fingerprint
 from sdbatch.types import Render
 
 SIZES = (*range(1, 65), 96, 128)
@@ -57,7 +56,7 @@ class Settings:
         return plan.batch_size(self.usual, self._device.memory, width, height)
 
     def _gives(self, render: Render, size: int, model: str) -> str:
-        return fingerprint(render, self._device, self._versions, size, model)
+        return fingerprint.of(render, self._device, self._versions, size, model)
 
     def _candidates(self) -> Iterator[Render]:
         """The usual settings with any number of threads, then one or more of the others changed."""

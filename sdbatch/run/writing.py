@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbatch import __version__, modes
-from sdbatch.render import device
+from sdbatch.render import device, fingerprint
 from sdbatch.render.batch import Picture
 from sdbatch.sources import masks
 from sdbatch.sources.models import Model
@@ -78,13 +78,13 @@ class Writer:
             RowError: the picture cannot hold its watermark.
         """
         row, model, output = made.row, made.model, self._task.output
-        fingerprint = self.fingerprint(made.size, model.hash, made.picture.degraded)
+        printed = self.fingerprint(made.size, model.hash, made.picture.degraded)
         uses = modes.get(row.params["mode"]).USES
         params = {name: value for name, value in row.params.items() if name in uses}
         tunes = self._sources.finetunes.choose(params).listing()
         texts = images.Texts(
             parameters=metadata.parameters_text(params, model.name, model.hash, __version__, tunes),
-            sdbatch=metadata.sdbatch_json(row.id, row.row, params, model.hash, fingerprint, __version__, tunes),
+            sdbatch=metadata.sdbatch_json(row.id, row.row, params, model.hash, printed, __version__, tunes),
         )
         mark = output.watermark
         pixels = made.picture.pixels if mark is None else watermark.embed(made.picture.pixels, mark)
@@ -98,7 +98,7 @@ class Writer:
             "pixel_sha256": images.pixel_sha256(pixels),
             "watermark": mark,
             "watermark_bits": None if mark is None else watermark.share_in_file(data, mark),
-            "fingerprint": fingerprint,
+            "fingerprint": printed,
         }
         everyone = (row, *made.twins)
         for path in dict.fromkeys(one.path for one in everyone):
@@ -131,36 +131,5 @@ class Writer:
         return self._sources.inputs.find(names[0]).sha256 if names and isinstance(names[0], str) else None
 
     def fingerprint(self, size: int, model_hash: str, degraded: Mapping[str, Any] | None = None) -> str:
-        """How pictures are made here; see the function of this name."""
-        return fingerprint(self._task.render, self.device, self._versions, size, model_hash, degraded)
-
-
-def fingerprint(
-    render: Render,
-    where: device.Device,
-    versions: Mapping[str, str],
-    size: int,
-    model_hash: str,
-    degraded: Mapping[str, Any] | None = None,
-) -> str:
-    """How a picture is made: blake2b-80 over everything outside the id that changes bits.
-
-    Args:
-        size: the batch shape.
-        degraded: what was done otherwise than `render` says; its batch size is `size`.
-    """
-    other = {name: value for name, value in (degraded or {}).items() if name != "batch_size"}
-    parts = {
-        "device": where.kind,
-        "versions": versions,
-        "model": model_hash,
-        "dtype": render.dtype,
-        "batch_size": size,
-        "threads": render.threads if where.name == "cpu" else None,
-        "attention": render.attention,
-        "compile": render.compile,
-        "vae_tiling": render.vae_tiling,
-        **({"vram": render.vram} if render.vram == "low" else {}),
-        **({"degraded": other} if other else {}),
-    }
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
+        """How pictures are made here; see `fingerprint.of`."""
+        return fingerprint.of(self._task.render, self.device, self._versions, size, model_hash, degraded)
