@@ -8,6 +8,7 @@ from sdbatch.api.planning import PlanReport, plan_job, validate
 from sdbatch.api.pulling import pull
 from sdbatch.api.replaying import Replay, ReplayOptions, ReplayReport, read_pictures, replay
 from sdbatch.api.running import Listener, RunOptions, RunReport, run
+from sdbatch.api.verifying import VerifyReport, verify
 from sdbatch.prepare import Job, job
 from sdbatch.spec.schema import json_schema as schema
 
@@ -22,6 +23,7 @@ __all__ = [
     "ReplayReport",
     "RunOptions",
     "RunReport",
+    "VerifyReport",
     "convert",
     "doctor",
     "fsck",
@@ -39,4 +41,5 @@ __all__ = [
     "sheet",
     "status",
     "validate",
+    "verify",
 ]

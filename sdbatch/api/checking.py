@@ -9,9 +9,8 @@ from typing import Any
 
 from sdbatch import errors
 from sdbatch.store import fsck as checks
-from sdbatch.store.directory import JOB, RUNS, RunDirectory
+from sdbatch.store.directory import JOB, RunDirectory
 from sdbatch.store.findings import Finding
-from sdbatch.store.manifest import FOLDER
 from sdbatch.store.owner import holder
 from sdbatch.store.repair import Repair
 
@@ -65,7 +64,7 @@ def fsck(path: Path, *, repair: bool = False) -> FsckReport:
         BusyError: a run holds the directory, which can then not be repaired.
     """
     directory = RunDirectory(path)
-    if not any((path / name).exists() for name in (JOB, RUNS, FOLDER)):
+    if not directory.present:
         raise errors.StoreError(f"{path}: not a run directory (it has no {JOB})")
     if not repair:
         owner = holder(path)

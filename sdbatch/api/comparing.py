@@ -45,6 +45,35 @@ class Replayed:
     unmapped: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Distance:
+    """How far two pictures of one size are apart, in levels of 255.
+
+    Attributes:
+        psnr: dB; None where they are the same.
+    """
+
+    max: int
+    mean: float
+    psnr: float | None
+
+    def __str__(self) -> str:
+        psnr = "without end" if self.psnr is None else f"{self.psnr:.1f} dB"
+        return f"at most {self.max} apart of 255, {self.mean:.3f} in the mean, PSNR {psnr}"
+
+
+def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Distance:
+    """Compare two pictures of one shape, (h, w, 3) uint8."""
+    levels = np.abs(one.astype(np.int16) - other)
+    square = float(np.mean(levels.astype(np.float64) ** 2))
+    return Distance(int(levels.max()), float(levels.mean()), 10 * math.log10(255**2 / square) if square else None)
+
+
+def sizes(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> str:
+    """The sizes of two pictures, for a message."""
+    return " and ".join(f"{shape[1]} x {shape[0]}" for shape in (one.shape, other.shape))
+
+
 def compare(directory: RunDirectory, reads: Iterable[tuple[Read, str]]) -> list[Replayed]:
     """Look up what a run made of each picture, which comes with its row key, and compare the pixels."""
     manifest = directory.manifest()
@@ -76,16 +105,8 @@ def _pixels(picture: Path, made: Path, sha256: str) -> tuple[str, str]:
         return INCOMPARABLE, str(error)
     result, what = (DIFFERENT, "") if lossless else (INCOMPARABLE, "a lossy file; ")
     if before.shape != after.shape:
-        sizes = " and ".join(f"{shape[1]} x {shape[0]}" for shape in (before.shape, after.shape))
-        return DIFFERENT, f"of another size: {sizes}"
-    return result, what + _distance(before, after)
-
-
-def _distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> str:
-    apart = np.abs(one.astype(np.int16) - other)
-    square = float(np.mean(apart.astype(np.float64) ** 2))
-    psnr = f"{10 * math.log10(255**2 / square):.1f} dB" if square else "without end"
-    return f"at most {apart.max()} apart of 255, {apart.mean():.3f} in the mean, PSNR {psnr}"
+        return DIFFERENT, f"of another size: {sizes(before, after)}"
+    return result, what + str(apart(before, after))
 
 
 def _reasons(own: Mapping[str, str], line: Mapping[str, Any], alike: Sequence[bool | None]) -> list[str]:

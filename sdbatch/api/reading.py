@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sdbatch import foreign, modes
+from sdbatch.api import places
 from sdbatch.errors import InputError, StoreError
 from sdbatch.foreign import Found
 from sdbatch.foreign.found import shown
 from sdbatch.parameters import PARAMETERS
 from sdbatch.prompts import loratags
 from sdbatch.sources import files, finetunes, masks
-from sdbatch.spec.paths import MODELS, PICTURES, Move
+from sdbatch.spec.paths import Move
 from sdbatch.store import carried
 from sdbatch.store.directory import JOB, RUNS, RunDirectory
 
@@ -42,7 +43,11 @@ class Read:
 
     def missing(self) -> list[str]:
         """Inputs that the row's mode reads and that are not there, as `image photos/a.jpg`."""
-        return [f"{name} {files.show(text)}" for name, text in inputs(self.found.params) if not _there(self.base, text)]
+        return [
+            f"{name} {files.show(text)}"
+            for name, text in places.inputs(self.found.params)
+            if not places.there(self.base, text)
+        ]
 
     def moved(self, to: Path) -> dict[str, Any]:
         """The parameters, with the paths in them rewritten to start from another folder."""
@@ -72,15 +77,6 @@ def read(picture: Path, base: Path | None = None) -> Read:
             f"{files.show(picture)}: mode {_mode(found.params)} needs {', '.join(lacking)}, which is not told"
         )
     return Read(picture, found, base.absolute() if base else _base(picture, found.params))
-
-
-def inputs(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The pictures that a row reads: the parameter, and the path as it stands there."""
-    uses = modes.get(_mode(params)).USES
-    for name in sorted(PICTURES & uses):
-        yield from ((name, text) for text in _texts(params.get(name)))
-    if "mask" in uses:
-        yield from (("mask", text) for text in masks.names(params.get("mask")))
 
 
 def _mode(params: Mapping[str, Any]) -> str:
@@ -133,11 +129,8 @@ def _without_tags(found: Found) -> Found:
 
 def _base(picture: Path, params: Mapping[str, Any]) -> Path:
     """The folder in which most of what the row names lies."""
-    named = [text for _, text in inputs(params)]
-    named += [text for name in MODELS for text in _texts(params.get(name))]
-    if not named:
-        return Path.cwd()
-    return max(_candidates(picture), key=lambda base: sum(_there(base, text) for text in named))
+    named = places.named(params)
+    return places.nearest(_candidates(picture), named) if named else Path.cwd()
 
 
 def _candidates(picture: Path) -> Sequence[Path]:
@@ -154,20 +147,3 @@ def _candidates(picture: Path) -> Sequence[Path]:
             found.append(folder)
             break
     return [*dict.fromkeys(found), Path.cwd(), here]
-
-
-def _there(base: Path, text: str) -> bool:
-    try:
-        return files.at(base, text).exists()
-    except (OSError, ValueError):  # too long, or with a NUL
-        return False
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        yield from _texts(list(value.values()))

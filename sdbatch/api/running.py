@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sdbatch import errors, plan, prepare
-from sdbatch.api import planning, settling
+from sdbatch.api import amounts, places, planning, settling
 from sdbatch.render import device
 from sdbatch.run import dispatch
 from sdbatch.run.dispatch import WorkerDied
@@ -217,6 +217,8 @@ def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any
         "run": name,
         "job": job.spec.name,
         "spec": job.origin,
+        "base": places.noted(job.directory.path, job.spec.base),
+        "fine_tunes": None if job.spec.fine_tunes is None else places.noted(job.directory.path, job.spec.fine_tunes),
         "render": asdict(job.render),
         "output": settling.written_by(job),
         "device": job.hardware.kind,
@@ -245,9 +247,5 @@ def _job_yaml(job: prepare.Job) -> str:
 def _too_many(limit: str | None, rows: int) -> Callable[[int], bool]:
     if limit is None:
         return lambda failed: False
-    text = limit.strip()
-    try:
-        most = float(text[:-1]) / 100 * rows if text.endswith("%") else float(int(text))
-    except ValueError as error:
-        raise errors.UsageError(f"--max-failures {limit!r}: give a number such as 10, or a share such as 5%") from error
+    most = amounts.of("--max-failures", limit, rows)
     return lambda failed: failed > most

@@ -17,6 +17,7 @@ COMMANDS = (
     "plan",
     "validate",
     "status",
+    "verify",
     "fsck",
     "replay",
     "import_",

@@ -54,7 +54,6 @@ class Progress:
 
     def begin(self, planned: Plan, left: int, directory: Path) -> None:
         """The run starts."""
-        self._left, self._began = left, time.monotonic()
         parts = [f"{planned.rows} rows", f"{planned.done} done before", f"{left} to make"]
         if len(planned.recorded):
             parts.append(f"{len(planned.recorded)} to record (their pictures are there)")
@@ -64,7 +63,12 @@ class Progress:
             parts.append(f"{planned.retired} retired (made before, no longer asked for)")
         if planned.duplicates:
             parts.append(f"{planned.duplicates} written twice in the spec and made once")
-        self.say(f"{directory}: {', '.join(parts)}")
+        self.start(f"{directory}: {', '.join(parts)}", left)
+
+    def start(self, text: str, left: int) -> None:
+        """So many rows are about to be made."""
+        self._left, self._began = left, time.monotonic()
+        self.say(text)
         if self._bars:
             self._tasks[""] = self._bars.add_task("rows", total=left, about="")
 

@@ -42,7 +42,9 @@ class Renderer:
         """How many models were read so far."""
         return self._models.loads
 
-    def render(self, rows: Sequence[Row], size: int, *, precise: bool = False) -> list[Picture | RowError]:
+    def render(
+        self, rows: Sequence[Row], size: int, *, precise: bool = False, tiled: bool = False
+    ) -> list[Picture | RowError]:
         """Render rows of one batch key: a picture each, or why there is none.
 
         Where memory runs out, the rows are made again one rung down the ladder, and so is what follows them.
@@ -50,6 +52,7 @@ class Renderer:
         Args:
             size: the batch shape; at least len(rows).
             precise: with the VAE in float32.
+            tiled: with the VAE in slices and tiles, as on the ladder's last rung.
 
         Raises:
             PictureError: a picture is not finite.
@@ -61,6 +64,7 @@ class Renderer:
         key = tuple(str(params[name]) for name in ("model", "revision", "mode", "width", "height", "controlnet"))
         while True:
             rung = self._ladder.at((*key, size), size)
+            rung = replace(rung, tiled=rung.tiled or tiled)
             try:
                 with torch.inference_mode():
                     return self._on(rung, rows, size, precise)

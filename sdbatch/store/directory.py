@@ -11,7 +11,7 @@ from typing import Any
 
 from sdbatch.errors import StoreError
 from sdbatch.store.base import LocalStore
-from sdbatch.store.manifest import Manifest
+from sdbatch.store.manifest import FOLDER, Manifest
 
 JOB, RUNS, LOG = "job.yaml", "runs.jsonl", "log.jsonl"
 NEEDED = {"run", "job", "spec", "render", "output", "device", "memory", "models", "started_at"}
@@ -38,6 +38,11 @@ class RunDirectory:
     def begun(self) -> bool:
         """Whether a run was ever started here."""
         return (self.path / JOB).is_file()
+
+    @property
+    def present(self) -> bool:
+        """Whether anything is here that shows that a run was: a manifest alone will do."""
+        return any((self.path / name).exists() for name in (JOB, RUNS, FOLDER))
 
     @contextmanager
     def lock(self) -> Iterator[None]:

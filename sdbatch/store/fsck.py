@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import os
 import re
@@ -12,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
@@ -134,7 +132,7 @@ def _picture(root: Path, path: str, lines: list[_Line]) -> list[Finding]:
     if not bad:
         return []
     try:
-        pixels = _decode(data)
+        pixels = images.decode(data)
     except Image.DecompressionBombError:
         return [_wrong("altered", path, "is not the file that was written, and too large to decode", bad)]
     except Exception as error:  # Pillow raises all sorts over broken files
@@ -159,12 +157,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except PermissionError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
-
-
-def _decode(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        return np.asarray(image.convert("RGB"))
 
 
 def _lossless(data: bytes) -> bool:
@@ -203,7 +195,7 @@ def _beyond(root: Path, table: pa.Table, there: list[str], pool: ThreadPoolExecu
         if stem not in owners:
             return Finding("orphan", name, "no line of the manifest names it")
         try:
-            _decode(_read(root / name))
+            images.decode(_read(root / name))
         except StoreError:
             raise
         except Exception as error:

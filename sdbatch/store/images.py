@@ -83,6 +83,17 @@ def encode(pixels: NDArray[np.uint8], format: str, quality: int | None, texts: T
     return _encode_webp(image, quality, texts) if format == "webp" else _encode_jpeg(image, quality, texts)
 
 
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """The pixels of a picture file that sdbatch wrote, (h, w, 3) uint8.
+
+    Raises:
+        Exception: whatever Pillow raises over a broken file.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return np.asarray(image.convert("RGB"))
+
+
 def beside(path: str, name: str) -> str:
     """Where what `output.save` names goes: `a/b.webp`, `depth` → `a/b.depth.png`."""
     return f"{path.rpartition('.')[0]}.{name}.png"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -61,6 +61,31 @@ def record(row: Row, uses: frozenset[str], made: dict[str, Any]) -> Record:
     line.update({f"field_{name}": value for name, value in row.fields.items()})
     line.update({f"{name}_template": text for name, text in row.templates.items() if text != line[name]})
     return {**line, **made, "schema_version": SCHEMA_VERSION}
+
+
+def parameters(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter of a manifest line, as the row had it where its mode uses it, and its default elsewhere.
+
+    Raises:
+        ValueError: a column that holds JSON does not.
+    """
+    found: dict[str, Any] = {}
+    for name, parameter in PARAMETERS.items():
+        value = line.get(name)
+        if value is not None and parameter.kind == "json":
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{name}: not JSON: {error}") from error
+        found[name] = parameter.default if value is None else value
+    return found
+
+
+def row(line: Mapping[str, Any], params: Mapping[str, Any]) -> Row:
+    """The row that a manifest line is of, with these parameters."""
+    fields = {name.removeprefix("field_"): value for name, value in line.items() if name.startswith("field_")}
+    templates = {name: line.get(f"{name}_template") or params[name] for name in ("prompt", "negative_prompt")}
+    return Row(line["id"], line["row"], line["stage"], line["path"], params, fields, templates)
 
 
 @dataclass(frozen=True)
