@@ -17,6 +17,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
+FILE_BYTES = 64 << 20
+"""Largest wildcard file in text; a .yaml or .json of them ends at a sixteenth of it."""
+
 _WEIGHT = re.compile(r"(\d+(?:\.\d*)?)::(.*)\Z", re.DOTALL | re.ASCII)
 
 
@@ -159,7 +162,12 @@ def _structured(path: Path) -> Any:
 
     text = _contents(path)
     try:
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        if path.suffix == ".json":
+            return json.loads(text)
+        events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if any(isinstance(event, yaml.AliasEvent) for event in events):  # of a few lines they make billions
+            raise ValueError("aliases (*name) are not read in wildcards; write the values out")
+        return yaml.safe_load(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
 
@@ -172,6 +180,11 @@ def _text_lines(path: Path) -> Iterator[str]:
 
 def _contents(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path}: is not a regular file")
+        most = FILE_BYTES if path.suffix == ".txt" else FILE_BYTES >> 4
+        if path.stat().st_size > most:
+            raise ValueError(f"{path}: is larger than {most >> 20} MiB")
         return path.read_text("utf-8-sig")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error

@@ -1,4 +1,8 @@
-"""Open what a user named as an input: a regular file with something in it, or a clear reason why not."""
+"""Open what a user named as an input: a regular file with something in it, or a clear reason why not.
+
+Links are followed only within roots: a relative path ends below the folder in which it starts, which is the spec's, or
+where its own leading `..` lead, or else below a folder of $SDBATCH_ROOTS. An absolute path goes where it leads.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,43 @@ from typing import BinaryIO
 
 from sdbatch.errors import InputError
 
+ROOTS = "SDBATCH_ROOTS"
+"""The environment variable with the folders that links in inputs may lead to."""
+
 
 def at(base: Path, name: str) -> Path:
     """The absolute path of a file that a spec in `base` names; `..` goes by the words, as in a run's job.yaml."""
     # Python 3.11.4's normpath ends a text at its first NUL.
     return base / name if "\0" in name else Path(os.path.abspath(base / name))
+
+
+def reached(base: Path, name: str) -> Path:
+    """As `at`; the file need not be there.
+
+    Raises:
+        InputError: links on the way lead out of the roots.
+    """
+    path = at(base, name)
+    if "\0" not in name and not os.path.isabs(name):
+        parts = os.path.normpath(name).split(os.sep)
+        up = next((count for count, part in enumerate(parts) if part != os.pardir), len(parts) - 1)
+        within(path, Path(os.path.abspath(base.joinpath(*parts[:up]))))
+    return path
+
+
+def within(path: Path, root: Path) -> None:
+    """See that links do not lead a path out of a root, or else into none of $SDBATCH_ROOTS.
+
+    Raises:
+        InputError: they do.
+    """
+    real = os.path.realpath(path)
+    more = (os.path.expanduser(entry) for entry in os.environ.get(ROOTS, "").split(os.pathsep) if entry)
+    if not any(Path(real).is_relative_to(os.path.realpath(one)) for one in (str(root), *more)):
+        raise InputError(
+            f"{show(path)}: links on the way lead to {show(real)}, which is not in {show(root)}; name that file "
+            f"itself, or set {ROOTS} to the folders that links may lead to"
+        )
 
 
 @contextmanager

@@ -6,11 +6,12 @@ import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdbatch.errors import ModelError
-from sdbatch.sources import adapters, headers
+from sdbatch.errors import InputError, ModelError
+from sdbatch.sources import adapters, files, headers
 from sdbatch.sources.adapters import Kind
 from sdbatch.sources.hashes import HashCache
 
@@ -151,22 +152,25 @@ class FineTuneSource:
         if given.suffix in _PICKLES:
             raise _pickle(title, self._base / given)
         if given.suffix == _SUFFIX and os.path.isfile(self._base / given):
-            return self._base / given
+            return _followed(title, self._base / given, partial(files.reached, self._base, str(given)))
         wanted = name.removesuffix(_SUFFIX)
         near: set[str] = set()
         for folder in self._folders(kind):
-            files = self._files(folder)
-            hits = [file for file in files if f"/{file}".endswith(f"/{wanted}{_SUFFIX}")]
+            there = self._files(folder)
+            hits = [file for file in there if f"/{file}".endswith(f"/{wanted}{_SUFFIX}")]
             if len(hits) > 1:
                 raise ModelError(
                     f"{title}: {' and '.join(hits[:3])} in {folder} all have that name; name one by its path"
                 )
             if hits:
-                return folder / hits[0]
+                path, home = folder / hits[0], self._home.absolute()
+                if folder.parent not in (home, home.parent):
+                    return path  # the user's own folder of models, which may be full of links
+                return _followed(title, path, partial(files.within, path, folder.parent))
             for suffix in _PICKLES:
-                if f"{wanted}{suffix}" in files:
+                if f"{wanted}{suffix}" in there:
                     raise _pickle(title, folder / f"{wanted}{suffix}")
-            near |= {Path(file).name.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX)}
+            near |= {Path(file).name.removesuffix(_SUFFIX) for file in there if file.endswith(_SUFFIX)}
         raise ModelError(f"{title}: {self._missing(kind, name, near)}")
 
     def _missing(self, kind: Kind, name: str, near: set[str]) -> str:
@@ -190,6 +194,14 @@ class FineTuneSource:
             found = (path for path in folder.rglob("*") if path.suffix in wanted and path.is_file())
             self._listed[folder] = sorted(path.relative_to(folder).as_posix() for path in found)
         return self._listed[folder]
+
+
+def _followed(title: str, path: Path, check: Callable[[], object]) -> Path:
+    try:
+        check()
+    except InputError as error:
+        raise ModelError(f"{title}: {error}") from error
+    return path
 
 
 def _pickle(title: str, path: Path) -> ModelError:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from sdbatch.sources.files import within
+
 SEEN_MAX = 10_000_000
 """Most files and folders that a pattern looks at."""
 FILES_MAX = 1_000_000
@@ -28,6 +30,8 @@ def files(pattern: str, base: Path) -> list[str]:
 
     Raises:
         TooMany: the pattern has no bound.
+        InputError: it is absolute, and links lead out of the folders that it names itself. (What a relative pattern
+            matches is looked at as any other name of an input: a link that leads away fails its own rows.)
     """
     pattern = pattern.replace(os.sep, "/")
     start = "/" if pattern.startswith("/") else ""
@@ -39,6 +43,10 @@ def files(pattern: str, base: Path) -> list[str]:
             found.add(path)
             if len(found) > FILES_MAX:
                 raise TooMany(f"matches more than {FILES_MAX:,} files")
+    if start:
+        named = next((at for at, part in enumerate(parts) if _MAGIC.search(part)), len(parts) - 1)
+        for path in sorted(found) if named < len(parts) - 1 or _MAGIC.search(parts[-1]) else ():
+            within(Path(path), Path(start, *parts[:named]))
     return sorted(found)
 
 

@@ -75,6 +75,7 @@ class InputSource:
     def _describe(self, name: str) -> Input:
         path = self.path(name)
         try:
+            files.reached(self._base, name)
             with files.opened(path):
                 pass
             digest = self._cache.sha256(path)

@@ -100,7 +100,9 @@ def _made(
         return _box(value, size)
     if isinstance(value, dict) and "color" in value:
         return _key(value, picture, pixels)
-    return _transparent(picture) if value == "alpha" or isinstance(value, dict) else _file(files.at(base, value), size)
+    if value == "alpha" or isinstance(value, dict):
+        return _transparent(picture)
+    return _file(files.reached(base, value), size)
 
 
 def _box(value: list[Any], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbatch.errors import Problem
+from sdbatch.errors import InputError, Problem
 from sdbatch.parameters import PARAMETERS, SEED_MAX, Parameter, check, coerce
-from sdbatch.sources import globs
+from sdbatch.sources import files, globs
 from sdbatch.spec.document import FLOAT, plain, resolve
 from sdbatch.spec.problems import Key, Problems, near, show
 from sdbatch.spec.schema import FORMS, Axis
@@ -146,12 +146,14 @@ class Reader:
         if not isinstance(given, str) or not given or "\0" in given:
             raise _Wrong(f"glob: {show(given)} is not a pattern such as photos/**/*.jpg")
         try:
-            files = globs.files(given, self.base)
+            found = globs.files(given, self.base)
         except globs.TooMany as error:
             raise _Wrong(f"glob: {given!r} {error}") from error
-        if not files:
+        except InputError as error:
+            raise _Wrong(f"glob: {error}") from error
+        if not found:
             raise _Wrong(f"glob: no file matches {given!r} in {self.base}")
-        return files
+        return found
 
     def _combinatorial(self, name: str, given: Any, key: Key) -> Sequence[Any]:
         from sdbatch.prompts.wildcards import Variants
@@ -228,10 +230,15 @@ def _blocks(text: str) -> Iterator[tuple[int, ...]]:
 
 def _lines(base: Path, given: str) -> list[str]:
     try:
-        path = base / given
+        path = files.reached(base, given)
+        path.stat()  # what is wrong is said in the system's words
+        if not path.is_file():
+            raise _Wrong(f"file: {given} is not a regular file")
         if path.stat().st_size > FILE_BYTES:
             raise _Wrong(f"file: {given} is larger than {FILE_BYTES >> 20} MiB")
         text = path.read_text("utf-8-sig")
+    except InputError as error:
+        raise _Wrong(f"file: {error}") from error
     except (OSError, ValueError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeError) else f"cannot be read: {reason_of(error)}"
         raise _Wrong(f"file: {given} {reason}") from error

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbatch.errors import SpecError
+from sdbatch.errors import InputError, SpecError
 from sdbatch.parameters import PARAMETERS
+from sdbatch.sources import files
 from sdbatch.spec import references, sizes, templates
 from sdbatch.spec.axes import Reader, beside, coerced, reason_of
 from sdbatch.spec.problems import Key, Problems, near, show, unknown
@@ -168,11 +169,14 @@ def _rows(data: Sections, base: Path, problems: Problems) -> tuple[Path | None, 
     from sdbatch.spec import tables  # pyarrow: only where there is a table
 
     try:
+        files.reached(base, given)
         if not os.path.isfile(path):
             raise FileNotFoundError(2, "no such file")
         return path, tables.columns(path, beside(problems.shown, given))
     except OSError as error:
         problems.add(("rows",), f"{given} cannot be read: {reason_of(error)}")
+    except InputError as error:
+        problems.add(("rows",), str(error))
     except SpecError as error:
         problems.extend(error.problems)
     return path, None

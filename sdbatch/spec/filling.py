@@ -60,7 +60,7 @@ class Filler:
 
     def _filled(self, name: str, columns: Mapping[str, Column]) -> Column:
         texts = {text for text in columns[name].values if not isinstance(text, Literal)}
-        compiled = {text: templates.compile(text) for text in texts}
+        compiled = {text: self._compiled(name, text) for text in texts}
         used = sorted({field for template in compiled.values() for field in template.fields} - {name})
         missing = [field for field in used if field not in columns]
         if missing and len(compiled) == 1:
@@ -76,6 +76,12 @@ class Filler:
                 self._refuse(name, f"{text!r} cannot be filled: {error}", error)
 
         return merge([columns[name], *(columns[field] for field in there)], fill)
+
+    def _compiled(self, name: str, text: str) -> templates.Template:
+        try:
+            return templates.compile(text)
+        except ValueError as error:  # of what is written it was said before; a variant may have made this one
+            self._refuse(name, str(error), error)
 
     def _tags(self, given: Mapping[str, Column], prompt: Column) -> dict[str, Column]:
         """Prompts without `<lora:...>` and `<hypernet:...>`, and the fine-tunes with them."""

@@ -259,3 +259,16 @@ def test_the_starter_files(root: Path) -> None:
     assert len(starter.all("__colors__")) == 7
     assert len(starter.all("__scene/figures__")) == 7 * 8 * 3
     assert starter.all("__scene/backgrounds__") == ["white background", "black background"]
+
+
+def test_a_bomb_of_aliases_is_not_built(tmp_path: Path) -> None:
+    lines = ["a: &a [x, x, x]"] + [
+        f"{n}: &{n} {{p: *{m}, q: *{m}, r: *{m}}}" for m, n in zip("abcdefghijklmnop", "bcdefghijklmnopq", strict=True)
+    ]
+    (tmp_path / "w.yaml").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="aliases"):
+        Variants(tmp_path).pick("__a__", 0)
+    (tmp_path / "w.yaml").unlink()
+    (tmp_path / "w.txt").symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match="not a regular file"):
+        Variants(tmp_path).pick("__w__", 0)

@@ -190,3 +190,17 @@ def test_a_path_that_cannot_be_is_an_error_of_ours(write: Write, tmp_path: Path)
     with pytest.raises(StoreError, match="too long"):
         api.job(write("seed: 1\n"), out=tmp_path / LONG)
     assert os.listdir(tmp_path) == ["jobs"]
+
+
+def test_a_device_is_no_list_of_values(write: Write) -> None:
+    assert "not a regular file" in said(write("seed: {file: /dev/zero}"))[0]
+
+
+def test_a_field_that_variants_put_together_is_told_as_any_other() -> None:
+    from sdbatch.errors import Problem, SpecError
+    from sdbatch.spec.columns import Column
+    from sdbatch.spec.filling import Filler
+
+    given = {name: Column([one.default]) for name, one in PARAMETERS.items()} | {"prompt": Column(["{seed:d60}"])}
+    with pytest.raises(SpecError, match="not a format"):
+        Filler(None, lambda key, message: Problem(None, None, key, message)).fill(given, {})
