@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from sdbatch import errors
 from sdbatch.api import amounts, places
-from sdbatch.api.again import Again, Verified
-from sdbatch.api.comparing import DIFFERENT, FAILED
+from sdbatch.api.again import WITHIN, Again, Verified
+from sdbatch.api.comparing import DIFFERENT, EXACT, FAILED
 from sdbatch.api.places import Place
 from sdbatch.parameters import PARAMETERS
 from sdbatch.spec.keys import SHARED
@@ -25,6 +25,7 @@ from sdbatch.store.directory import RunDirectory
 from sdbatch.store.manifest import parameters
 
 TOLERANCE = 2.0
+RESULTS = (EXACT, WITHIN, DIFFERENT, FAILED)
 _CHUNK = 1024
 
 
@@ -113,11 +114,17 @@ def verify(
         reasons.update(verified.reasons)
         if sample is not None or not verified.plain:
             kept.append(verified)
-    done = counts.total()
     return VerifyReport(
-        str(path), whole.num_rows, done, tolerance, sample is not None, dict(counts), dict(reasons), tuple(kept),
-        stopped=done < table.num_rows,
-    )  # fmt: skip
+        directory=str(path),
+        rows=whole.num_rows,
+        verified=counts.total(),
+        tolerance=tolerance,
+        sampled=sample is not None,
+        counts={name: counts[name] for name in RESULTS if counts[name]},
+        reasons=dict(reasons),
+        pictures=tuple(kept),
+        stopped=counts.total() < table.num_rows,
+    )
 
 
 def _drawn(table: pa.Table, most: float) -> pa.Table:

@@ -38,8 +38,16 @@ class Column:
         return [values[code] for code in self.codes.tolist()]
 
     def take(self, picks: NDArray[np.int64]) -> Column:
-        """Some of the rows."""
-        return self if self.codes is None else Column(self.values, self.codes[picks])
+        """Some of the rows, and of the values those that they have."""
+        if self.codes is None:
+            return self
+        codes = self.codes[picks]
+        if len(codes) == len(self.codes):
+            return Column(self.values, codes)
+        used = np.flatnonzero(np.bincount(codes, minlength=len(self.values)))
+        places = np.zeros(len(self.values), np.int64)
+        places[used] = np.arange(len(used))
+        return Column([self.values[code] for code in used.tolist()], places[codes])
 
 
 def combine(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], NDArray[np.int64] | None]:
