@@ -20,7 +20,6 @@ from sdbatch.api.again import WITHIN, Verified
 from sdbatch.api.comparing import DIFFERENT, EXACT, FAILED
 from sdbatch.errors import StoreError, UsageError
 from sdbatch.modes import available
-from sdbatch.render import memory
 from sdbatch.render.renderer import Renderer
 from sdbatch.sources.models import EMBEDDED
 from sdbatch.store.directory import RunDirectory
@@ -257,10 +256,19 @@ def test_rows_that_memory_did_not_suffice_for_are_made_as_they_were(
     monkeypatch.setattr(Renderer, "_drawn", watched)
     report = verify(run)
     assert report.counts == {EXACT: 6} and set(seen) == {(1, True)} and report.reasons == {}
+
+
+def test_memory_that_runs_out_fails_a_row_that_was_made_otherwise(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Renderer._drawn
+
+    def scarce(renderer: Renderer, context: Any, rows: Any, size: int) -> Any:
+        if size > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return drawn(renderer, context, rows, size)
+
     monkeypatch.setattr(Renderer, "_drawn", scarce)
-    monkeypatch.setattr(memory, "tiled", memory.precise)  # in no other way than recorded, and once a batch
-    failed = verify(run, sample="1")
-    assert failed.counts == {FAILED: 1} and "OutOfMemoryError" in failed.pictures[0].about
+    report = verify(made, sample="1")
+    assert report.counts == {FAILED: 1} and "OutOfMemoryError" in report.pictures[0].about
 
 
 def test_rows_whose_vae_was_in_float32(run_job: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
