@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import os
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from sdbatch.types import Render
 
 _SAID = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch's allocators say, of CPUs and of Apple's GPUs too, in plain RuntimeErrors."""
+_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ def free(device: str) -> None:
         torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
+
+
+def trim() -> None:
+    """Hand free pages of the heap back to the system, where the C library is glibc: it keeps them by itself.
+
+    What is kept of texts lies among what batches needed for a moment, so that the heap's end is seldom free.
+    """
+    give_back = getattr(_LIBRARY, "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from sdbatch import plan
 from sdbatch.errors import FlaggedError, ModelError, PictureError, RowError, StoreError
+from sdbatch.render import memory
 from sdbatch.render.renderer import Renderer
 from sdbatch.render.safety import Checkers
 from sdbatch.run.writing import Made, Task, Writer
@@ -73,6 +74,7 @@ class Worker:
                 records += future.result()
             except RowError as error:  # a picture that its format cannot hold
                 failures += [_failure(row, 1, error) for row in (one.row, *one.twins)]
+        memory.trim()
         return LeaseResult(lease, tuple(records), tuple(failures), tuple(left), self.about())
 
     def about(self) -> dict[str, Any]:
@@ -81,8 +83,8 @@ class Worker:
 
         import psutil
 
-        memory = psutil.Process().memory_info().rss
-        return {"host": socket.gethostname(), "pid": os.getpid(), "device": self._writer.device.name, "rss": memory}
+        used = psutil.Process().memory_info().rss
+        return {"host": socket.gethostname(), "pid": os.getpid(), "device": self._writer.device.name, "rss": used}
 
     def _size(self, row: Row) -> int:
         params = row.params
