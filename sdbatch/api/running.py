@@ -48,7 +48,7 @@ class RunOptions:
         limit: at most so many rows.
         max_failures: a number, or a share such as `5%`; None never stops.
         retry: whether rows that failed before are tried again; a text tries only that class of error.
-        recycle: replace a Ray actor by a fresh one after so many leases.
+        recycle: replace a Ray actor by a fresh one after so many leases; where `auto` decides, this asks for actors.
         rewrite: make the rows that are done again, where `output:` is no longer what they were written by.
     """
 
@@ -163,8 +163,8 @@ def _pool(
         pins=_commits(job),
         home=job.spec.fine_tunes,
     )
-    several = job.hardware.count > 1 or (options.actors or 1) > 1 or bool(options.ray_address)
-    if options.executor == "ray" or (options.executor == "auto" and several):
+    asked = (options.actors or 1) > 1 or bool(options.ray_address) or options.recycle is not None
+    if options.executor == "ray" or (options.executor == "auto" and (asked or job.hardware.count > 1)):
         from sdbatch.run.ray import RayPool
 
         pool = RayPool(

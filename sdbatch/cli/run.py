@@ -66,7 +66,9 @@ def run(
         str | None, typer.Option(metavar="CLASS", help="Try only failed rows of this error class again.")
     ] = None,
     no_retry: Annotated[bool, typer.Option("--no-retry", help="Leave rows that failed before.")] = False,
-    recycle: Annotated[int | None, typer.Option(min=1, metavar="N", help="Replace a Ray actor after N leases.")] = None,
+    recycle: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Replace each Ray actor after N leases; auto means ray then.")
+    ] = None,
     rewrite: Annotated[bool, typer.Option("--rewrite", help="Make rows again that another `output:` wrote.")] = False,
     allow_mixed: AllowMixed = False,
     adopt: Adopt = False,
@@ -80,8 +82,10 @@ def run(
 
     if executor not in ("auto", "local", "ray"):
         raise UsageError(f"--executor {executor!r}: one of auto, local, ray")
-    if executor == "local" and (actors or ray_address):
-        raise UsageError("--executor local has no actors; leave out --actors and --ray-address, or use --executor ray")
+    if executor == "local" and (actors or ray_address or recycle):
+        raise UsageError(
+            "--executor local has no actors; leave out --actors, --ray-address and --recycle, or use --executor ray"
+        )
     overrides = [*(set_ or []), *([f"render.batch_size={batch_size}"] if batch_size else [])]
     stop = Stop()
     prepared = api.job(job, out=out, overrides=overrides, model=model, allow_mixed=allow_mixed, adopt=adopt)

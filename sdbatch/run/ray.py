@@ -102,8 +102,11 @@ class RayPool:
         return any(self._takes(seat) for seat in self._seats)
 
     def submit(self, lease: Lease) -> None:
-        """Give a lease to the actor that holds fewest."""
+        """Give a lease to the actor that holds fewest; one that has worked off its share is replaced first."""
         seat = min(filter(self._takes, self._seats), key=lambda one: len(one.leases))
+        if self._recycle is not None and seat.ended >= self._recycle:
+            ray.kill(seat.handle)
+            self._refresh(seat)
         seat.leases[seat.handle.run.remote(lease)] = lease
 
     def busy(self) -> bool:
@@ -125,9 +128,6 @@ class RayPool:
         try:
             result: LeaseResult = ray.get(ref)
             seat.ended += 1
-            if self._recycle is not None and seat.ended >= self._recycle and not seat.leases:
-                ray.kill(seat.handle)
-                self._refresh(seat)
             return result
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, SdbatchError) else None
@@ -156,8 +156,8 @@ class RayPool:
 
     def _takes(self, seat: _Seat) -> bool:
         """Whether an actor can be given another lease."""
-        ends = self._recycle is not None and seat.ended + len(seat.leases) >= self._recycle
-        return len(seat.leases) < WINDOW and not ends
+        full = self._recycle is not None and seat.ended + len(seat.leases) >= self._recycle
+        return not seat.leases or (len(seat.leases) < WINDOW and not full)
 
     def _refresh(self, seat: _Seat) -> None:
         """Put a new actor in a seat."""

@@ -184,7 +184,8 @@ def test_validate_checks_rows_and_says_what_is_sound(sdbatch: Command, write: Wr
     [
         ["run", "job.yaml", "--wher", "x"], ["plan", "job.yaml", "--where", "x"], ["nothing"], ["run"],
         ["run", "job.yaml", "--executor", "slurm"], ["run", "job.yaml", "--limit", "many"],
-        ["run", "job.yaml", "--executor", "local", "--actors", "2"], ["run", "none.yaml"],
+        ["run", "job.yaml", "--executor", "local", "--actors", "2"],
+        ["run", "job.yaml", "--executor", "local", "--recycle", "2"], ["run", "none.yaml"],
         ["run", "job.yaml", "--set", "steps"], ["models", "info", "demo-none"],
         ["run", "job.yaml", "--max-failures", "few"],
     ],

@@ -88,6 +88,38 @@ def test_an_actor_that_is_killed_is_replaced_and_no_row_is_lost(
     check(directory, 24)
 
 
+def test_an_actor_is_replaced_after_so_many_leases(
+    run_job: Runner, pids: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four leases, two an actor: two actors, one after the other, and the pixels of a run in one process."""
+    from sdbatch.run import ray as pools
+    from sdbatch.types import LeaseResult
+
+    ended: list[int] = []
+    following = pools.RayPool.next
+
+    def watched(pool: pools.RayPool) -> Any:
+        result = following(pool)
+        if isinstance(result, LeaseResult):
+            ended.append(result.worker["pid"])
+        return result
+
+    monkeypatch.setattr(pools.RayPool, "next", watched)
+    job = {**JOB, "render": {"threads": 1, "batch_size": 2}}
+    report = run_job(job, tmp_path / "run", recycle=2)  # by itself it asks for actors
+    assert (report.made, report.failed, report.left) == (24, 0, 0)
+    first, second = dict.fromkeys(ended)
+    assert ended == [first, first, second, second] and pids == [first] and os.getpid() not in ended
+    check(tmp_path / "run", 24)
+    assert events(tmp_path / "run") == []  # none of them died
+    run_job(job, tmp_path / "calm")
+    wanted, made = (
+        pd.read_parquet(tmp_path / name / "manifest").set_index("id")["pixel_sha256"].sort_index()
+        for name in ("calm", "run")
+    )
+    assert made.equals(wanted)
+
+
 def test_stopped_actors_give_back_what_they_have(run_job: Runner, pids: list[int], tmp_path: Path) -> None:
     directory = tmp_path / "run"
     many = {**JOB, "grid": {"seed": {"range": [0, 400]}}}
