@@ -61,18 +61,23 @@ class Texts:
         self._two = hasattr(pipe, "text_encoder_2")  # SDXL, or its refiner, which has the second alone
         # Its pipeline is the only one with one encoder that takes what it pools.
         self._pools = type(pipe).__name__ == "StableDiffusionLatentUpscalePipeline"
-        self._cut = lru_cache(KEPT)(self._cut_now)
         self.forget()
 
     def forget(self) -> None:
         """Drop what was computed: the text encoders or tokenizers have changed."""
         self._kept.clear()
         self._bytes = 0
-        self._cut.cache_clear()
-        self._cutters = [
+        cutters = [
             Cutter(tokenizer, min(tokenizer.model_max_length, encoder.config.max_position_embeddings))
             for tokenizer, encoder in self._encoders
         ]
+
+        @lru_cache(KEPT)  # of no method: what is kept must go with this object, not wait for the collector of cycles
+        def cut(text: str, syntax: str) -> list[list[Chunk]]:
+            """A text's chunks for each encoder."""
+            return [cutter.cut(text, syntax) for cutter in cutters]
+
+        self._cut = cut
 
     def chunks(self, text: str, syntax: str) -> int:
         """How many chunks of 75 tokens a text takes: at least 1."""
@@ -159,10 +164,6 @@ class Texts:
         core = getattr(encoder, "text_model", encoder)
         normed: torch.Tensor = core.final_layer_norm(state)
         return normed
-
-    def _cut_now(self, text: str, syntax: str) -> list[list[Chunk]]:
-        """A text's chunks for each encoder."""
-        return [cutter.cut(text, syntax) for cutter in self._cutters]
 
 
 def _weighted(embeds: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +228,19 @@ def test_each_text_is_encoded_once_and_few_are_kept(demo: Any, monkeypatch: pyte
     calls.clear()
     room.encode(["e"], **ONE)
     assert len(calls) == 1
+
+
+def test_what_is_kept_goes_with_its_texts(demo: Any) -> None:
+    """At once: the collector of cycles cannot know how much a tensor holds, and a job of two modes drops many."""
+    texts = Texts(demo)
+    texts.encode([PROMPT], **ONE)
+    gone = weakref.ref(texts)
+    gc.disable()
+    try:
+        del texts
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("word", ["MyStar", "mystar"])
