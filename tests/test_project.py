@@ -142,3 +142,13 @@ def test_generated_pages_are_current() -> None:
     command = [sys.executable, "docs/generate.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    named = re.findall(
+        r"`(tests/[\w/.]+?)(?:::(\w+))?`", "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    )
+    assert len(named) > 30
+    for name, test in named:
+        assert (ROOT / name).exists(), name
+        assert not test or re.search(rf"^def {test}\(", (ROOT / name).read_text(), re.MULTILINE), f"{name}::{test}"

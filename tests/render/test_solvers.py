@@ -71,7 +71,7 @@ def picture() -> torch.Tensor:
 def test_a_model_that_is_right_gets_its_picture_wherever_it_starts(
     name: str, config: str, picture: torch.Tensor
 ) -> None:
-    for begin in (0, 1, 2, 7, 14, 18, 19):
+    for begin in (0, 1, 7, 18, 19):
         draws = torch.Generator().manual_seed(begin)
         found = denoise(make(name, CONFIGS[config]), picture, 20, begin, draws)
         # The last level of some is not zero: a trace of noise is left, as diffusers means it.

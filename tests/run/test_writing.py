@@ -44,6 +44,14 @@ def test_what_changes_bits_changes_the_fingerprint(change: str, tmp_path: Path) 
     assert CHANGES[change](tmp_path) != fingerprint(tmp_path)
 
 
+@pytest.mark.parametrize("rung", [{"vae_tiling": True}, {"vae_dtype": "float32"}], ids=str)
+def test_a_rung_that_changes_bits_changes_the_fingerprint(rung: dict[str, Any], tmp_path: Path) -> None:
+    writer = Writer(task(tmp_path), Sources(tmp_path))
+    assert writer.fingerprint(4, "ab", rung) != writer.fingerprint(4, "ab")
+    # A smaller batch is in the shape; it is not told twice.
+    assert writer.fingerprint(2, "ab", {"batch_size": 2}) == writer.fingerprint(2, "ab") != writer.fingerprint(4, "ab")
+
+
 def test_device_kind_and_versions_change_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {fingerprint(tmp_path)}
     with monkeypatch.context() as patch:

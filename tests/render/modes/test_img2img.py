@@ -25,6 +25,7 @@ def inputs(rig: Any) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_the_distance_from_the_input_grows_with_strength(rig: Any, rendering: Any, inputs: list[str]) -> None:
     strengths = [0, 0.2, 0.4, 0.6, 0.8, 1]
     job = {**JOB, "grid": {"strength": strengths, "image": inputs}}
