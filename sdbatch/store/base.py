@@ -65,6 +65,8 @@ class LocalStore:
         target = self._at(path)
         part = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
         with _said(target):
+            if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(self.root)):
+                raise StoreError(f"{target.parent}: is a link that leads out of the run directory")
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with part.open("xb") as file:
