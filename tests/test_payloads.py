@@ -194,7 +194,7 @@ NOISE = b"\0" + zlib.compress(bytes(200 << 20), 9)
         (lambda: bomb(2**31 - 1, 2**31 - 1), "more than 178 million pixels"),
         (lambda: bomb(64, 64, chunk(b"zTXt", b"a\0" + NOISE)), "Decompressed data too large"),
         (lambda: bomb(64, 64, chunk(b"iCCP", b"a\0" + NOISE)), "Decompressed data too large"),
-        (lambda: bomb(64, 64, *(chunk(b"zTXt", b"a%d\0" % n + NOISE) for n in range(8))), "Decompressed data too large"),
+        (lambda: bomb(64, 64, *(chunk(b"zTXt", b"a%d\0" % n + NOISE) for n in range(8))), "data too large"),
     ],
 )
 def test_bombs_in_pictures_stay_packed(tmp_path: Path, make: Callable[[], bytes], says: str) -> None:
