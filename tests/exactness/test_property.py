@@ -52,7 +52,7 @@ def test_rows_of_each_mode_and_sampler_are_the_same_in_every_way(at: int, kind: 
 
 
 @pytest.mark.ray
-@settings(FEW, max_examples=2)
+@settings(FEW, max_examples=1)
 @given(st.data())
 def test_rows_are_the_same_on_two_actors(bench: Bench, ways: Ways, data: st.DataObject) -> None:
     wanted = data.draw(jobs())
