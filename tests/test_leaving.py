@@ -48,3 +48,8 @@ def test_a_link_in_the_run_directory_leads_nothing_out(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="leads out"):
             LocalStore(tmp_path / "run").replace(path, b"x")
     assert list((tmp_path / "away").iterdir()) == []
+    (tmp_path / "run" / "log.jsonl").symlink_to(tmp_path / "mine.txt")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"log\.jsonl"):
+        LocalStore(tmp_path / "run").append("log.jsonl", "{}")
+    assert (tmp_path / "mine.txt").read_text() == "mine"

@@ -39,8 +39,7 @@ class HashCache:
             OSError: the file cannot be read.
         """
         real = path.resolve()
-        if start == 0 and real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
-            # a hub cache names a large file's blob by its sha256
+        if start == 0 and _SHA256.fullmatch(real.name) and _of_the_hub(real):
             return real.name
         stat = real.stat()
         mark: list[object] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
@@ -66,3 +65,15 @@ class HashCache:
             os.replace(file.name, self._path)
         except OSError:
             self._learnt = {**learnt, **self._learnt}
+
+
+def _of_the_hub(path: Path) -> bool:
+    """Whether a file is a blob of the hub's own cache, which names large ones by their sha256.
+
+    Anybody's folder may be called `blobs`, and its files named as another's contents.
+    """
+    if path.parent.name != "blobs":
+        return False
+    from huggingface_hub import constants
+
+    return path.parent.parent.parent == Path(constants.HF_HUB_CACHE).resolve()

@@ -83,7 +83,8 @@ class LocalStore:
         target = self._at(path)
         with _said(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("a+b", buffering=0) as file:
+            # A link would lead out of the directory.
+            with open(target, "a+b", buffering=0, opener=lambda name, how: os.open(name, how | os.O_NOFOLLOW)) as file:
                 end = file.seek(0, os.SEEK_END)
                 # A run that died in the middle of a line must not take the next one with it.
                 torn = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"

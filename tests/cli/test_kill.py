@@ -114,13 +114,14 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(spec: Path, reference: 
     check(directory, reference)
 
 
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_saves_what_it_has_and_goes_on(
-    spec: Path, reference: dict[str, str], tmp_path: Path
+    by: signal.Signals, spec: Path, reference: dict[str, str], tmp_path: Path
 ) -> None:
     directory = tmp_path / "run"
     with start(spec, directory) as process:
         wait_for_more(process, directory, set())
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     report = json.loads(out)

@@ -79,13 +79,17 @@ def test_a_link_is_its_target(file: Path, tmp_path: Path) -> None:
     assert cache.sha256(link) == cache.sha256(file) == sha256(b"one")
 
 
-def test_a_hub_blob_is_known_by_its_name(tmp_path: Path) -> None:
-    blob = tmp_path / "blobs" / ("ab" * 32)
-    blob.parent.mkdir()
+@pytest.mark.parametrize("ours", [True, False], ids=["the hub's cache", "anybody's folder"])
+def test_a_hub_blob_is_known_by_its_name(ours: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path if ours else tmp_path / "other"))
+    blob = tmp_path / "models--a--b" / "blobs" / ("ab" * 32)
+    blob.parent.mkdir(parents=True)
     blob.write_bytes(b"not read")
     link = tmp_path / "model.safetensors"
     link.symlink_to(blob)
-    assert HashCache(tmp_path / "cache").sha256(link) == "ab" * 32
+    assert HashCache(tmp_path / "cache").sha256(link) == ("ab" * 32 if ours else sha256(b"not read"))
 
 
 def test_a_file_elsewhere_is_not_known_by_its_name(tmp_path: Path) -> None:
