@@ -17,7 +17,6 @@ import io
 import json
 import re
 import struct
-import zlib
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -29,6 +28,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from sdbatch.errors import RowError
 from sdbatch.spec.schema import SAVED
+from sdbatch.store import png
 
 JPEG_QUALITY = 92
 
@@ -76,10 +76,11 @@ def encode(pixels: NDArray[np.uint8], format: str, quality: int | None, texts: T
     height, width = pixels.shape[:2]
     if max(height, width) > _MAX_SIDE[format]:
         raise RowError(f"{width} x {height} is too large for {format}, which ends at {_MAX_SIDE[format]} pixels a side")
-    image = Image.fromarray(np.ascontiguousarray(pixels))
     texts = Texts(_storable(texts.parameters), _ascii_json(_storable(texts.sdbatch)))
     if format == "png":
-        return _encode_png(image, texts)
+        named = {"parameters": texts.parameters, "sdbatch": texts.sdbatch}
+        return png.encode(pixels, {keyword: text for keyword, text in named.items() if text})
+    image = Image.fromarray(np.ascontiguousarray(pixels))
     return _encode_webp(image, quality, texts) if format == "webp" else _encode_jpeg(image, quality, texts)
 
 
@@ -107,9 +108,7 @@ def beside_which(path: str) -> str | None:
 
 def plain_png(pixels: NDArray[Any]) -> bytes:
     """A PNG with no texts, of (h, w) uint8 or uint16, or (h, w, 3) uint8."""
-    sink = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(sink, "png", compress_level=1)
-    return sink.getvalue()
+    return png.encode(pixels)
 
 
 def read_texts(data: bytes) -> Texts | None:
@@ -156,17 +155,6 @@ def _ascii_json(text: str) -> str:
 
 
 # --- PNG ---
-
-
-def _encode_png(image: Image.Image, texts: Texts) -> bytes:
-    info = PngImagePlugin.PngInfo()
-    for keyword, text in (("parameters", texts.parameters), ("sdbatch", texts.sdbatch)):
-        if text:
-            info.add_text(keyword, text)
-    buffer = io.BytesIO()
-    # Run lengths alone are a fraction of the time of zlib's search, at about the same size.
-    image.save(buffer, "PNG", pnginfo=info, compress_level=1, compress_type=zlib.Z_RLE)
-    return buffer.getvalue()
 
 
 def _read_png(image: PngImagePlugin.PngImageFile) -> Texts:
