@@ -56,9 +56,8 @@ docs: $(READY) ## write docs/cli.md, docs/spec.md, docs/samplers.md and docs/job
 docs-check: $(READY) ## fail where a generated page is stale
 	$(BIN)/python docs/generate.py --check
 
-bench: $(READY) ## time the demo job on this machine, into runs/bench; BENCH_ARGS adds options of `sdbatch run`
-	rm -rf runs/bench
-	time -p $(BIN)/sdbatch run jobs/demo.yaml --out runs/bench --json $(BENCH_ARGS)
+bench: $(READY) ## run benchmarks/ and write docs/benchmarks.json and .md; BENCH_ARGS="png plan" picks scripts
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 clean: ## remove what tools leave behind (not .venv, not runs/)
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -41,6 +42,7 @@ def interleaved(ways: Mapping[str, Way], rounds: int, warm: int = 1) -> dict[str
             began = time.perf_counter()
             own = ways[name]()
             taken = time.perf_counter() - began if own is None else own
+            print(f"  round {number}: {name} {taken:.2f} s", file=sys.stderr, flush=True)
             if number >= warm:
                 seconds[name].append(taken)
     return seconds
