@@ -65,9 +65,7 @@ class LocalStore:
         target = self._at(path)
         part = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
         with _said(target):
-            if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(self.root)):
-                raise StoreError(f"{target.parent}: is a link that leads out of the run directory")
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(target.parent)
             try:
                 with part.open("xb") as file:
                     file.write(data)
@@ -82,7 +80,7 @@ class LocalStore:
     def append(self, path: str, line: str) -> None:
         target = self._at(path)
         with _said(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(target.parent)
             # A link would lead out of the directory.
             with open(target, "a+b", buffering=0, opener=lambda name, how: os.open(name, how | os.O_NOFOLLOW)) as file:
                 end = file.seek(0, os.SEEK_END)
@@ -95,6 +93,11 @@ class LocalStore:
                 except OSError:
                     file.truncate(end)
                     raise
+
+    def _make_folder(self, folder: Path) -> None:
+        if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.root)):
+            raise StoreError(f"{folder}: is a link that leads out of the run directory")
+        folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, path: str) -> bytes | None:
         target = self._at(path)

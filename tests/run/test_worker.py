@@ -174,6 +174,11 @@ def test_what_is_in_hand_is_noted_before_it_begins(tmp_path: Path, monkeypatch: 
     assert [[int(identity) for identity, _ in rows] for rows in noted] == [[1, 2, 3, 4], [5, 5, 6], [5, 5]]
     (note,) = attempts.left(LocalStore(tmp_path))
     assert note.alone
+    (file,) = (tmp_path / "attempts").iterdir()
+    text = file.read_text()
+    file.write_text(text + text[:20])  # killed while it noted the next: nothing is in hand
+    assert attempts.left(LocalStore(tmp_path)) == []
+    file.write_text(text)
     Worker(task(tmp_path)).run(Lease(0, (row(7),)))  # another worker, which ends well
     assert attempts.left(LocalStore(tmp_path)) == [note]
 
