@@ -89,6 +89,7 @@ def timed(kind: str, folder: Path, number: int, extra: list[str]) -> tuple[float
     began, started = time.time(), time.perf_counter()
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     taken = time.perf_counter() - started
+    print(f"  round {number}: {kind} {taken:.2f} s", file=sys.stderr, flush=True)
     files = list(out.rglob("*.png"))
     want = len(json.loads((folder / "work.json").read_text(encoding="utf-8")))
     if ended.returncode or len(files) != want:

@@ -28,6 +28,14 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch's own default is w
     os.environ.pop(_name, None)
 
 
+def clock() -> float:
+    """Seconds of the wall; with BENCH_CLOCK=cpu this process's own, which others' work on the machine leaves alone.
+
+    CPU seconds are the wall's only where one thread does the work: for the ways of `loops.py --only demo --threads 1`.
+    """
+    return time.process_time() if os.environ.get("BENCH_CLOCK") == "cpu" else time.perf_counter()
+
+
 def interleaved(ways: Mapping[str, Way], rounds: int, warm: int = 1) -> dict[str, list[float]]:
     """Seconds of each way, in rounds: each way once a round, the order turned from round to round.
 
@@ -163,8 +171,13 @@ def versions() -> dict[str, str]:
 
 def report(name: str, results: Sequence[Mapping[str, Any]], **more: Any) -> None:
     """Print the one JSON object that `benchmarks/run.py` reads: the last line of a script's output."""
-    loads = [round(load, 2) for load in os.getloadavg()]
-    print(json.dumps({"benchmark": name, **more, "load": loads, "results": list(results)}, ensure_ascii=False))
+    about = {
+        "benchmark": name,
+        **more,
+        "clock": os.environ.get("BENCH_CLOCK", "wall"),
+        "load": [round(load, 2) for load in os.getloadavg()],
+    }
+    print(json.dumps({**about, "results": list(results)}, ensure_ascii=False))
 
 
 def options(about: str | None, rounds: int) -> argparse.ArgumentParser:
