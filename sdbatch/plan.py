@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sdbatch.spec import arrow, digests
+from sdbatch.spec.digests import Digests
 from sdbatch.types import Lease, Render, Row
 
 LEASE_BATCHES = 16
@@ -57,9 +58,8 @@ class Plan:
         duplicates: rows written twice in the spec, alike in everything.
         done: rows that the manifest holds.
         recorded: numbers of rows whose picture is there under another row: recorded, not rendered.
-        order: (n,) int64 numbers of the rows left; rows alike in id stand side by side.
-        pictures: (n,) int64, which picture of its cell each is.
-        cells: (n,) int64, which cell each belongs to.
+        order: (n,) uint32 numbers of the rows left, cell after cell; rows alike in id stand side by side.
+        begins: (n,) bool, whether a row's picture is another than that of the row before it.
         kinds: the cells.
         held: rows left out for now: they failed before, and are not to be tried again.
         retired: lines of the manifest that the job no longer asks for.
@@ -71,10 +71,28 @@ class Plan:
     held: int
     retired: int
     recorded: NDArray[np.int64]
-    order: NDArray[np.int64]
-    pictures: NDArray[np.int64]
-    cells: NDArray[np.int64]
+    order: NDArray[np.uint32]
+    begins: NDArray[np.bool_]
     kinds: tuple[Cell, ...]
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """(n,) int64, which cell each row belongs to."""
+        return np.repeat(np.arange(len(self.kinds)), [cell.rows for cell in self.kinds])
+
+    @property
+    def pictures(self) -> NDArray[np.int64]:
+        """(n,) int64, which picture of its cell each row is."""
+        found = [np.cumsum(self.begins[here]) - 1 for _, here in self.slices()]
+        return np.concatenate([np.array([], np.int64), *found])
+
+    def slices(self) -> Iterator[tuple[Cell, slice]]:
+        """Each cell that has rows left, and where they are in `order`."""
+        start = 0
+        for cell in self.kinds:
+            if cell.rows:
+                yield cell, slice(start, start + cell.rows)
+            start += cell.rows
 
     @property
     def left(self) -> int:
@@ -124,15 +142,12 @@ class Plan:
         self, take: Callable[[Sequence[int]], list[Row]], workers: int, alone: frozenset[str]
     ) -> Iterator[tuple[Row, ...]]:
         feared: dict[str, list[Row]] = {}
-        for code in dict.fromkeys(self.cells.tolist()):
-            here = np.flatnonzero(self.cells == code)
-            size = self.kinds[code].size
-            spread = -(-self.kinds[code].batches // (workers * LEASES_A_WORKER))
-            step = size * max(1, min(LEASE_BATCHES, spread))
-            which = self.pictures[here] // step
-            starts = np.flatnonzero(np.diff(which, prepend=-1)).tolist()
-            for start, end in zip(starts, [*starts[1:], len(here)], strict=True):
-                rows = take(self.order[here[start:end]].tolist())
+        for cell, here in self.slices():
+            spread = -(-cell.batches // (workers * LEASES_A_WORKER))
+            step = cell.size * max(1, min(LEASE_BATCHES, spread))
+            starts = (np.flatnonzero(self.begins[here])[::step] + here.start).tolist()
+            for start, end in zip(starts, [*starts[1:], here.stop], strict=True):
+                rows = take(self.order[start:end].tolist())
                 for row in rows:
                     if row.id in alone:
                         feared.setdefault(row.id, []).append(row)
@@ -151,107 +166,115 @@ def make(
     """Take out what is done, find rows alike, group by batch key.
 
     Args:
-        batches: as `spec.grid.Rows.batches` gives them.
+        batches: as `spec.grid.Rows` gives them; where they have no row keys, ids stand for them in `done_rows` and
+            `held` too.
         done_rows, done_ids: row keys and ids of the manifest's lines.
         held: row keys that are not to be tried.
         size: (batch key, width, height) → batch shape.
     """
     keys: dict[str, int] = {}
     sizes: list[int] = []
-    parts: list[tuple[NDArray[np.int64], NDArray[np.bytes_], NDArray[np.bytes_], NDArray[np.int64]]] = []
+    parts: list[_Rows] = []
     for batch in batches:
-        key = batch.column("key").dictionary_encode()
-        names = key.dictionary.to_pylist()
-        codes = key.indices.to_numpy()
-        first = {code: int(np.argmax(codes == code)) for code in range(len(names))}
-        for code, name in enumerate(names):
+        key = batch.column("key")
+        if not isinstance(key, pa.DictionaryArray):
+            key = key.dictionary_encode()
+        codes = arrow.values(key.indices)
+        table = np.zeros(len(key.dictionary), np.int32)
+        for code, name in enumerate(key.dictionary.to_pylist()):
             if name not in keys:
+                first = int(np.argmax(codes == code))
                 keys[name] = len(keys)
-                width, height = (batch.column(side)[first[code]].as_py() for side in ("width", "height"))
-                sizes.append(size(name, width, height))
-        table = np.array([keys[name] for name in names], np.int64)
-        parts.append(
-            (batch.column("index").to_numpy(), _bytes(batch.column("id")), _bytes(batch.column("row")), table[codes])
-        )
+                sizes.append(size(name, *(batch.column(side)[first].as_py() for side in ("width", "height"))))
+            table[code] = keys[name]
+        ids = Digests.of(batch.column("id"))
+        rows = Digests.of(batch.column("row")) if "row" in batch.schema.names else ids
+        parts.append(_Rows(arrow.values(batch.column("index")).astype(np.uint32), table[codes], ids, rows))
     if not parts:
-        nothing = np.array([], np.int64)
-        return Plan(0, 0, 0, 0, len(done_rows), nothing, nothing, nothing, nothing, ())
-    numbers, ids, rows, cells = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _order(numbers, ids, rows, cells, _bytes(done_rows), _bytes(done_ids), _bytes(held), list(keys), sizes)
+        nothing = np.array([], np.uint32)
+        return Plan(0, 0, 0, 0, len(done_rows), np.array([], np.int64), nothing, np.array([], bool), ())
+    done = Digests.of(done_rows)
+    there = done if done_ids is done_rows else Digests.of(done_ids)
+    cells = [Cell(name, size, 0, 0) for name, size in zip(keys, sizes, strict=True)]
+    return _order(_Rows.joined(parts), done, there, Digests.of(held), cells)
 
 
-def _order(
-    numbers: NDArray[np.int64],
-    ids: NDArray[np.bytes_],
-    rows: NDArray[np.bytes_],
-    cells: NDArray[np.int64],
-    done_rows: NDArray[np.bytes_],
-    done_ids: NDArray[np.bytes_],
-    held: NDArray[np.bytes_],
-    keys: list[str],
-    sizes: list[int],
-) -> Plan:
-    _, first = np.unique(rows, return_index=True)
-    first.sort()
-    duplicates = len(rows) - len(first)
-    retired = int(np.count_nonzero(~np.isin(done_rows, rows)))
-    numbers, ids, rows, cells = numbers[first], ids[first], rows[first], cells[first]
-    finished = np.isin(rows, done_rows)
-    there = ~finished & np.isin(ids, done_ids)
-    recorded = numbers[there]
-    waiting = ~finished & ~there & np.isin(rows, held)
-    left = ~finished & ~there & ~waiting
-    numbers, ids, cells = numbers[left], ids[left], cells[left]
-    _, leader, twin = np.unique(ids, return_index=True, return_inverse=True)
-    head = leader[twin]
-    order = np.lexsort((numbers, head, cells))
-    numbers, cells, head = numbers[order], cells[order], head[order]
-    changed = np.diff(head, prepend=-1) != 0
-    running = np.cumsum(changed)
-    starts = np.diff(cells, prepend=-1) != 0
-    base = np.maximum.accumulate(np.where(starts, running, 0))
-    kinds = tuple(
-        Cell(key, sizes[code], int(np.count_nonzero(cells == code)), int(np.count_nonzero(changed & (cells == code))))
-        for code, key in enumerate(keys)
-    )
-    return Plan(
-        len(rows),
-        duplicates,
-        int(finished.sum()),
-        int(waiting.sum()),
-        retired,
-        recorded,
-        numbers,
-        running - base,
-        cells,
-        kinds,
-    )
+@dataclass(frozen=True)
+class _Rows:
+    """Rows by column: number, cell, id, and row key, which is the same object where ids tell rows apart."""
+
+    numbers: NDArray[np.uint32]
+    cells: NDArray[np.int32]
+    ids: Digests
+    rows: Digests
+
+    @classmethod
+    def joined(cls, parts: list[_Rows]) -> _Rows:
+        numbers, cells = (np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "cells"))
+        ids = digests.joined([part.ids for part in parts])
+        same = all(part.rows is part.ids for part in parts)
+        rows = ids if same else digests.joined([part.rows for part in parts])
+        parts.clear()
+        found = cls(numbers, cells, ids, rows)
+        return found if np.all(numbers[1:] > numbers[:-1]) else found[np.argsort(numbers)]
+
+    def __getitem__(self, picks: NDArray[np.bool_] | NDArray[np.int64]) -> _Rows:
+        ids = self.ids[picks]
+        return _Rows(self.numbers[picks], self.cells[picks], ids, ids if self.rows is self.ids else self.rows[picks])
+
+
+def _order(rows: _Rows, done_rows: Digests, done_ids: Digests, held: Digests, cells: list[Cell]) -> Plan:
+    total = len(rows.numbers)
+    retired = int(np.count_nonzero(~done_rows.among(rows.rows)))
+    at, heads = rows.rows.heads()
+    if len(at):
+        once = np.ones(total, bool)
+        once[at[at != heads]] = False
+        rows = rows[once]
+    count = len(rows.numbers)
+    finished = rows.rows.among(done_rows)
+    there = ~finished & rows.ids.among(done_ids)
+    waiting = ~(finished | there) & rows.rows.among(held)
+    recorded = rows.numbers[there].astype(np.int64)
+    left = ~(finished | there | waiting)
+    done, kept = int(finished.sum()), int(waiting.sum())
+    if not left.all():
+        rows = rows[left]
+    order, begins = _grouped(rows)
+    codes = rows.cells if order is None else rows.cells[order]
+    number = np.bincount(codes, minlength=len(cells)).tolist()
+    pictures = np.bincount(codes[begins], minlength=len(cells)).tolist()
+    kinds = tuple(Cell(one.key, one.size, n, p) for one, n, p in zip(cells, number, pictures, strict=True))
+    numbers = rows.numbers if order is None else rows.numbers[order]
+    return Plan(count, total - count, done, kept, retired, recorded, numbers, begins, kinds)
+
+
+def _grouped(rows: _Rows) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_]]:
+    """The order: by cell, rows alike in id at the first one's place (None: as it is); and where a new id begins."""
+    count = len(rows.numbers)
+    at, heads = rows.ids.heads()
+    if not len(at):
+        sorted_ = bool(np.all(rows.cells[1:] >= rows.cells[:-1]))
+        return None if sorted_ else np.argsort(rows.cells, kind="stable"), np.ones(count, bool)
+    head = np.arange(count)
+    head[at] = heads
+    order = np.lexsort((head, rows.cells))
+    return order, (np.diff(head[order], prepend=-1) != 0) | (np.diff(rows.cells[order], prepend=-1) != 0)
 
 
 def colliding(batches: Iterable[pa.RecordBatch]) -> list[tuple[int, int]]:
     """Numbers of rows with different ids whose file names are one, case folded."""
     numbers, names, ids = [], [], []
     for batch in batches:
-        numbers.append(batch.column("index").to_numpy())
+        numbers.append(arrow.values(batch.column("index")))
         folded = [path.casefold() for path in batch.column("path").to_pylist()]
         names.append(np.fromiter((hash(path) for path in folded), np.int64, len(folded)))
-        ids.append(_bytes(batch.column("id")))
+        ids.append(Digests.of(batch.column("id")))
     if not numbers:
         return []
-    number, name, identity = np.concatenate(numbers), np.concatenate(names), np.concatenate(ids)
+    number, name, identity = np.concatenate(numbers), np.concatenate(names), digests.joined(ids)
     order = np.argsort(name, kind="stable")
-    same = (name[order][1:] == name[order][:-1]) & (identity[order][1:] != identity[order][:-1])
+    name, identity = name[order], identity[order]
+    other = (identity.high[1:] != identity.high[:-1]) | (identity.low[1:] != identity.low[:-1])
+    same = (name[1:] == name[:-1]) & other
     return [(int(number[order[at]]), int(number[order[at + 1]])) for at in np.flatnonzero(same).tolist()]
-
-
-def _bytes(column: pa.Array) -> NDArray[np.bytes_]:
-    """Hex keys as fixed-width bytes, which numpy sorts and compares without Python objects."""
-    if len(column) == 0:
-        return np.array([], "S20")
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    plain = pc.cast(column, pa.string())
-    if pc.min(pc.binary_length(plain)).as_py() == pc.max(pc.binary_length(plain)).as_py() == 20:
-        fixed = pc.cast(pc.cast(plain, pa.binary()), pa.binary(20))
-        return np.frombuffer(fixed.buffers()[1], "S20", len(fixed), fixed.offset * 20)
-    return np.array(plain.to_pylist(), "S20")

@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from sdbatch import plan
 from sdbatch.errors import Problem, RefusedError, SpecError, StoreError
 from sdbatch.render import device
 from sdbatch.sources.names import Sources
-from sdbatch.spec import load
+from sdbatch.spec import arrow, load
 from sdbatch.spec.grid import Rows
 from sdbatch.spec.schema import JobSpec
-from sdbatch.store import watermark
 from sdbatch.store.directory import JOB, RunDirectory
 from sdbatch.store.manifest import Done
 from sdbatch.types import Render
@@ -52,9 +52,12 @@ class Job:
         Raises:
             SpecError: a row is impossible, or two pictures would have one file name.
         """
-        nothing = pa.array([], pa.string())
-        batches = self._watched() if self.spec.output.watermark else self.rows.batches()
-        made = plan.make(batches, done.rows, done.ids, nothing if held is None else held, self.size)
+        lines = bool(self.rows.fields) or done.free or held is not None
+        batches = self.rows.outline(lines)
+        if self.spec.output.watermark:
+            batches = self._watched(batches)
+        known = done.rows if lines else done.ids
+        made = plan.make(batches, known, done.ids, arrow.texts([]) if held is None else held, self.size)
         self.sources.save()
         if not self.rows.unique_names:
             self._check_names()
@@ -64,14 +67,16 @@ class Job:
         """The batch shape of rows of this size."""
         return plan.batch_size(self.render, self.memory, width, height)
 
-    def _watched(self) -> Iterator[pa.RecordBatch]:
+    def _watched(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The rows, each checked for room for the watermark where its size is that of its picture."""
+        from sdbatch.store import watermark  # and with it Pillow
+
         text = self.spec.output.watermark or ""
         named = {*self.spec.values, *(axis.name for axis in (*self.spec.axes, *self.spec.zip))}
         partial = {"tile", "padding_mask_crop"} & named  # these rows fail by themselves
-        for batch in self.rows.batches():
-            sizes = set() if partial else set(zip(*(batch.column(side).to_pylist() for side in SIDES), strict=True))
-            for width, height in sorted(sizes):
+        for batch in batches:
+            sides = np.stack([arrow.values(batch.column(side)) for side in SIDES], axis=1)
+            for width, height in [] if partial else np.unique(sides, axis=0).tolist():
                 if wrong := watermark.problem(text, width, height):
                     line = self.spec.lines.get("output.watermark", self.spec.lines.get("output"))
                     raise SpecError([Problem(shown(Path(self.origin)), line, "output.watermark", wrong)])

@@ -1,16 +1,37 @@
-"""What every command and every notebook calls."""
+"""What every command and every notebook calls. A name's module is imported when the name is first used."""
 
-from sdbatch.api.checking import FsckReport, fsck
-from sdbatch.api.converting import convert
-from sdbatch.api.importing import ImportReport, import_folder
-from sdbatch.api.looking import doctor, init, model, models, sheet, status
-from sdbatch.api.planning import PlanReport, plan_job, validate
-from sdbatch.api.pulling import pull
-from sdbatch.api.replaying import Replay, ReplayOptions, ReplayReport, read_pictures, replay
-from sdbatch.api.running import Listener, RunOptions, RunReport, run
-from sdbatch.api.verifying import VerifyReport, verify
-from sdbatch.prepare import Job, job
-from sdbatch.spec.schema import json_schema as schema
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdbatch.api.checking import FsckReport, fsck
+    from sdbatch.api.converting import convert
+    from sdbatch.api.importing import ImportReport, import_folder
+    from sdbatch.api.looking import doctor, init, model, models, sheet, status
+    from sdbatch.api.planning import PlanReport, plan_job, validate
+    from sdbatch.api.pulling import pull
+    from sdbatch.api.replaying import Replay, ReplayOptions, ReplayReport, read_pictures, replay
+    from sdbatch.api.running import Listener, RunOptions, RunReport, run
+    from sdbatch.api.verifying import VerifyReport, verify
+    from sdbatch.prepare import Job, job
+    from sdbatch.spec.schema import json_schema as schema
+
+_NAMES = {
+    "sdbatch.api.checking": ("FsckReport", "fsck"),
+    "sdbatch.api.converting": ("convert",),
+    "sdbatch.api.importing": ("ImportReport", "import_folder"),
+    "sdbatch.api.looking": ("doctor", "init", "model", "models", "sheet", "status"),
+    "sdbatch.api.planning": ("PlanReport", "plan_job", "validate"),
+    "sdbatch.api.pulling": ("pull",),
+    "sdbatch.api.replaying": ("Replay", "ReplayOptions", "ReplayReport", "read_pictures", "replay"),
+    "sdbatch.api.running": ("Listener", "RunOptions", "RunReport", "run"),
+    "sdbatch.api.verifying": ("VerifyReport", "verify"),
+    "sdbatch.prepare": ("Job", "job"),
+    "sdbatch.spec.schema": ("json_schema",),
+}
+_HOMES = {
+    ("schema" if name == "json_schema" else name): (home, name) for home, names in _NAMES.items() for name in names
+}
 
 __all__ = [
     "FsckReport",
@@ -43,3 +64,11 @@ __all__ = [
     "validate",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, own = _HOMES[name]
+    found = globals()[name] = getattr(import_module(home), own)
+    return found

@@ -161,7 +161,7 @@ def _asked_for(directory: Path) -> tuple[Rows | None, Any]:
         keys = [batch.column("row") for batch in rows.batches()]
     except errors.UsageError:
         return None, None
-    return rows, pa.concat_arrays([pa.array([], pa.string()), *keys])
+    return rows, pa.concat_arrays([pa.nulls(0, pa.string()), *keys])
 
 
 def _failed_rows(rows: Rows | None, failures: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -48,10 +48,8 @@ def plan_job(job: prepare.Job) -> PlanReport:
     made = job.plan(manifest.done())
     seconds, size = _estimate(job, manifest, made)
     cells = []
-    for code, cell in enumerate(made.kinds):
-        if not cell.rows:
-            continue
-        first = job.rows.take(made.order[made.cells == code][:1])[0].params
+    for cell, here in made.slices():
+        first = job.rows.take(made.order[here.start : here.start + 1].tolist())[0].params
         names = ("model", "mode", "width", "height", "steps", "scheduler")
         about = {name: first[name] for name in names}
         cells.append({**about, "rows": cell.rows, "batches": cell.batches, "batch_size": cell.size})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,7 +15,7 @@ from sdbatch import errors, plan, prepare
 from sdbatch.run.dispatch import QUARANTINED, WORKER_DEATHS, WORKER_DIED
 from sdbatch.store import attempts
 from sdbatch.store.directory import now
-from sdbatch.store.manifest import Done, Manifest
+from sdbatch.store.manifest import Manifest
 from sdbatch.types import Failure, Record, Row
 
 DEATHS = (QUARANTINED, WORKER_DIED)
@@ -83,7 +84,7 @@ def make_plan(job: prepare.Job, manifest: Manifest, retry: bool | str) -> plan.P
     if not lost:
         return planned
     there = done.ids.filter(pc.invert(pc.is_in(done.ids, value_set=pa.array(lost, pa.string()))))
-    return job.plan(Done(done.rows, there), waiting)
+    return job.plan(replace(done, ids=there), waiting)
 
 
 def record_known(job: prepare.Job, manifest: Manifest, planned: plan.Plan, run: str) -> int:

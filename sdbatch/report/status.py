@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -144,6 +144,11 @@ def _outside(values: pa.Array | pa.ChunkedArray, others: pa.Array | pa.ChunkedAr
     return values.filter(pc.invert(pc.is_in(values, _set(others).cast(pa.string()))))
 
 
+def _moment(when: pa.TimestampScalar) -> datetime:
+    """A time in microseconds; not `as_py`, which imports pandas."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=when.value)
+
+
 def _rate(manifest: pa.Table, started: Mapping[str, str]) -> float | None:
     if not manifest.num_rows:
         return None
@@ -154,10 +159,10 @@ def _rate(manifest: pa.Table, started: Mapping[str, str]) -> float | None:
         latest = pc.equal(manifest["run"], run)
         when, manifest = when.filter(latest), manifest.filter(latest)
     if run.as_py() in started:
-        spent = (last.as_py() - datetime.fromisoformat(started[run.as_py()])).total_seconds()
+        spent = (_moment(last) - datetime.fromisoformat(started[run.as_py()])).total_seconds()
         return manifest.num_rows / spent if spent > 0 else None
     first = pc.min(when)
-    span = (last.as_py() - first.as_py()).total_seconds()
+    span = (_moment(last) - _moment(first)).total_seconds()
     if span > 0:
         # The first batch began before the span did, so it is not counted.
         later = pc.sum(pc.greater(when, first)).as_py()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sdbatch.parameters import PARAMETERS
 from sdbatch.spec import ids
-from sdbatch.spec.columns import Column
+from sdbatch.spec.columns import Column, numbered
 from sdbatch.spec.paths import NAMING, Move
 from sdbatch.spec.schema import JobSpec
 
@@ -56,13 +56,13 @@ class Block:
         rest = numbers
         for group in reversed(self.groups):
             rest, local = np.divmod(rest, group.size)
-            picks, codes = np.unique(local, return_inverse=True)
+            picks, codes = numbered(local)
             for name, values in group.columns.items():
                 if isinstance(values, pa.ChunkedArray):
                     chosen = _cells(name, values.take(pa.array(picks)), self.constants.get(name), group.move)
                 else:
                     chosen = [values[pick] for pick in picks.tolist()]
-                found[name] = Column(chosen, codes.astype(np.int64))
+                found[name] = Column(chosen, codes)
         return found
 
 

@@ -37,6 +37,10 @@ class Column:
         values = self.values
         return [values[code] for code in self.codes.tolist()]
 
+    def places(self, count: int) -> NDArray[np.int64]:
+        """Which value each of `count` rows has."""
+        return np.zeros(count, np.int64) if self.codes is None else self.codes
+
     def take(self, picks: NDArray[np.int64]) -> Column:
         """Some of the rows, and of the values those that they have."""
         if self.codes is None:
@@ -58,9 +62,26 @@ def combine(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], NDArray[n
     joint = np.zeros(len(varying[0][0]), np.int64)
     for codes, count in varying:
         # Numbered anew after each column, so that the product of many counts cannot overflow.
-        joint = np.unique(joint * count + codes, return_inverse=True)[1].astype(np.int64)
-    _, first, places = np.unique(joint, return_index=True, return_inverse=True)
-    return [tuple(column.at(row) for column in columns) for row in first.tolist()], places.astype(np.int64)
+        kinds, joint = numbered(joint * count + codes)
+    first = np.empty(len(kinds), np.int64)
+    first[joint[::-1]] = np.arange(len(joint) - 1, -1, -1)  # of a place written twice the last one stays
+    return list(zip(*(_chosen(column, first) for column in columns), strict=True)), joint
+
+
+def numbered(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different numbers in order, and which one each is; numbers that lie close are not sorted for it."""
+    low = int(numbers.min()) if len(numbers) else 0
+    span = int(numbers.max()) - low + 1 if len(numbers) else 0
+    if span > 4 * len(numbers) + 1024:
+        kinds, places = np.unique(numbers, return_inverse=True)
+        return kinds, places.astype(np.int64)
+    there = np.zeros(span, bool)
+    there[numbers - low] = True
+    return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[numbers - low]
+
+
+def _chosen(column: Column, rows: NDArray[np.int64]) -> list[Any]:
+    return Column(column.values, None if column.codes is None else column.codes[rows]).spread(len(rows))
 
 
 def merge(columns: Sequence[Column], function: Callable[..., Any]) -> Column:

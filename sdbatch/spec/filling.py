@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import sdbatch.prompts.loratags as loratags
 from sdbatch.errors import Problem, SpecError
+from sdbatch.prompts import reading
 from sdbatch.prompts.wildcards import Variants
 from sdbatch.sources import finetunes
 from sdbatch.spec import templates
@@ -54,7 +55,7 @@ class Filler:
             except ValueError as error:
                 self._refuse(name, str(error), error)
 
-        if not any("{" in text or "__" in text for text in given[name].values):
+        if not any(reading.varied(text) for text in given[name].values):
             return given[name]
         return merge([given[name], given["seed"], given["prompt_syntax"]], pick)
 

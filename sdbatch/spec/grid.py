@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sdbatch import modes
 from sdbatch.errors import Problem, SpecError, UsageError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.spec import checks, ids, keys, templates
+from sdbatch.spec import arrow, checks, ids, keys, templates
 from sdbatch.spec.blocks import TEMPLATED, Block, main_block, matches
 from sdbatch.spec.columns import Column, merge
 from sdbatch.spec.filling import Filler
@@ -47,6 +47,10 @@ class Names(Protocol):
         ...
 
 
+_KEY = [("key", pa.dictionary(pa.int64(), pa.string())), ("width", pa.int32()), ("height", pa.int32())]
+_DIGEST = pa.binary(ids.DIGEST_BYTES)
+OUTLINE = pa.schema([("index", pa.int64()), ("id", _DIGEST), *_KEY])
+OUTLINE_LINES = pa.schema([("index", pa.int64()), ("id", _DIGEST), ("row", _DIGEST), *_KEY])
 SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -65,13 +69,23 @@ class _Batch:
     """Rows in hand: every parameter and free column, and what follows from them."""
 
     numbers: NDArray[np.int64]
+    columns: Mapping[str, Column]
     params: Mapping[str, Column]
     templates: Mapping[str, Column]
     fields: Mapping[str, Column]
-    ids: Sequence[str]
-    rows: Sequence[str]
-    paths: Sequence[str]
+    digests: bytes
     keys: Column
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids as hex texts."""
+        text, size = self.digests.hex(), 2 * ids.DIGEST_BYTES
+        return [text[at : at + size] for at in range(0, len(text), size)]
+
+    @cached_property
+    def rows(self) -> list[str]:
+        """The row keys."""
+        return keys.line_keys(self.ids, STAGE, self.fields, len(self.numbers))
 
 
 class Rows:
@@ -120,33 +134,53 @@ class Rows:
                 count = len(part.numbers)
                 yield pa.record_batch(
                     [
-                        pa.array(part.numbers),
-                        pa.array(part.ids, pa.string()),
-                        pa.array(part.rows, pa.string()),
-                        pa.array(part.paths, pa.string()),
-                        pa.array(part.keys.spread(count), pa.string()),
-                        pa.array(part.params["width"].spread(count), pa.int32()),
-                        pa.array(part.params["height"].spread(count), pa.int32()),
+                        arrow.numbers(part.numbers),
+                        *(arrow.texts(column) for column in (part.ids, part.rows, self._paths(part))),
+                        arrow.texts(part.keys.spread(count)),
+                        *self._sides(part),
                     ],
                     schema=SCHEMA,
                 )
+
+    def outline(self, lines: bool) -> Iterator[pa.RecordBatch]:
+        """Stream what a plan is made of, in numbers: number, id, batch key and size.
+
+        Args:
+            lines: row keys too; without free columns they follow from the ids.
+        """
+        for start in range(0, len(self), BATCH):
+            for part in self._make(np.arange(start, min(start + BATCH, len(self)), dtype=np.int64)):
+                count = len(part.numbers)
+                if self._job.output.filename != "{id}":
+                    self._paths(part)  # says what cannot be filled
+                columns = [arrow.numbers(part.numbers), arrow.binary(part.digests, _DIGEST)]
+                if lines:
+                    columns.append(arrow.binary(bytes.fromhex("".join(part.rows)), _DIGEST))
+                columns.append(arrow.dictionary(part.keys.values, part.keys.places(count)))
+                columns.extend(self._sides(part))
+                yield pa.RecordBatch.from_arrays(columns, schema=OUTLINE_LINES if lines else OUTLINE)
 
     def take(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[Row]:
         """Make rows by number, in the order asked for."""
         wanted = np.asarray(numbers, np.int64)
         made: dict[int, Row] = {}
         for part in self._make(np.unique(wanted)):
+            paths = self._paths(part)
             for at, number in enumerate(part.numbers.tolist()):
                 made[number] = Row(
                     id=part.ids[at],
                     row=part.rows[at],
                     stage=STAGE,
-                    path=part.paths[at],
+                    path=paths[at],
                     params={name: column.at(at) for name, column in part.params.items()},
                     fields={name: column.at(at) for name, column in part.fields.items()},
                     templates={name: str(column.at(at)) for name, column in part.templates.items()},
                 )
         return [made[number] for number in wanted.tolist()]
+
+    def _sides(self, part: _Batch) -> Iterator[pa.Array]:
+        for column in (part.params["width"], part.params["height"]):
+            yield arrow.numbers(np.array(column.values, np.int32)[column.places(len(part.numbers))])
 
     def _make(self, numbers: NDArray[np.int64]) -> Iterator[_Batch]:
         """Sorted numbers, cut where blocks and modes change."""
@@ -162,8 +196,9 @@ class Rows:
                 columns = {name: column.take(np.flatnonzero(kept)) for name, column in columns.items()}
             mode = columns.get("mode", Column([PARAMETERS["mode"].default]))
             for code, name in enumerate(mode.values):
-                picks = np.arange(len(here)) if mode.codes is None else np.flatnonzero(mode.codes == code)
-                if len(picks):
+                if mode.codes is None:
+                    yield self._finish(here, {**columns, "mode": Column([name])})
+                elif len(picks := np.flatnonzero(mode.codes == code)):
                     part = {key: column.take(picks) for key, column in columns.items()}
                     yield self._finish(here[picks], {**part, "mode": Column([name])})
 
@@ -182,17 +217,14 @@ class Rows:
         fields = {name: columns[name].map(_text) for name in self.fields if name in columns}
         written = {name: given[name] for name in TEMPLATED}
         given |= self._filler.fill(given, columns)
-        identity = keys.picture_ids(mode.USES, given, models, self._names.content, count)
         full = {name: fields.get(name, Column([None])) for name in self.fields}
-        rows = keys.line_keys(identity, STAGE, full, count)
         return _Batch(
             numbers=numbers,
+            columns=columns,
             params=given,
             templates=written,
             fields=full,
-            ids=identity,
-            rows=rows,
-            paths=self._paths({**columns, **given}, identity, rows, count),
+            digests=keys.picture_digests(mode.USES, given, models, self._names.content, count),
             keys=keys.batch_keys(mode.USES, given, models),
         )
 
@@ -215,17 +247,16 @@ class Rows:
         sizes = merge([models, picture, *(given[name] for name in mode.SIZED)], size)
         return {"width": sizes.map(itemgetter(0)), "height": sizes.map(itemgetter(1))}
 
-    def _paths(
-        self, columns: Mapping[str, Column], identity: Sequence[str], rows: Sequence[str], count: int
-    ) -> list[str]:
+    def _paths(self, part: _Batch) -> list[str]:
         if self._job.output.filename == "{id}":
-            return [f"images/{name}.{self._extension}" for name in identity]
+            return [f"images/{name}.{self._extension}" for name in part.ids]
+        columns, count = {**part.columns, **part.params}, len(part.numbers)
         used = [name for name in self._filename.fields if name not in ("id", "row", "stage", "name")]
         lists = {name: columns[name].spread(count) if name in columns else [None] * count for name in used}
         paths = []
         for at in range(count):
             values = {name: values[at] for name, values in lists.items()}
-            values |= {"id": identity[at], "row": rows[at], "stage": STAGE, "name": self._job.name}
+            values |= {"id": part.ids[at], "row": part.rows[at], "stage": STAGE, "name": self._job.name}
             try:
                 paths.append(f"images/{templates.file_name(self._filename, values)}.{self._extension}")
             except (KeyError, ValueError) as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 VERSION = b"sdbatch-id-1\n"
@@ -24,6 +24,8 @@ def canonical(value: Any) -> str:
     Raises:
         ValueError: a number is NaN or infinite.
     """
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -40,21 +42,42 @@ def picture_id(values: Mapping[str, Any]) -> str:
     return hashlib.blake2b(VERSION + body, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def picture_ids(parts: Sequence[Sequence[bytes]], head: bytes) -> list[str]:
-    """Ids of many rows: parts[i] holds row i's lines, in order, with what all rows share folded in."""
+def picture_digests(head: bytes, middle: Iterable[bytes], tails: Iterable[bytes]) -> bytes:
+    """Ids of many rows, one after the other: what all share, what many share (the same object), what is a row's own."""
     base = hashlib.blake2b(VERSION + head, digest_size=DIGEST_BYTES)
-    found = []
-    for part in parts:
-        state = base.copy()
-        state.update(b"".join(part))
-        found.append(state.hexdigest())
-    return found
+    states: dict[bytes, Callable[[], Any]] = {}
+    found: list[bytes] = []
+    for shared, own in zip(middle, tails, strict=True):
+        if shared not in states:
+            begun = base.copy()
+            begun.update(shared)
+            states[shared] = begun.copy
+        state = states[shared]()
+        state.update(own)
+        found.append(state.digest())
+    return b"".join(found)
 
 
 def line_key(identity: str, stage: str, fields: Mapping[str, str | None]) -> str:
     """The `row` key: id, stage and free columns."""
-    text = canonical([identity, stage, {name: fields[name] for name in sorted(fields)}])
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+    return line_keys([identity], [line_tail(stage, fields)])[0]
+
+
+def line_tail(stage: str, fields: Mapping[str, str | None]) -> bytes:
+    """What of a `row` key's text comes after the id."""
+    text = canonical([stage, {name: fields[name] for name in sorted(fields)}])
+    return text[1:].encode("utf-8", "surrogatepass")
+
+
+def line_keys(identities: Sequence[str], tails: Sequence[bytes]) -> list[str]:
+    """The `row` keys of many rows."""
+    base = hashlib.blake2b(b'["', digest_size=DIGEST_BYTES)
+    found = []
+    for identity, tail in zip(identities, tails, strict=True):
+        state = base.copy()
+        state.update(identity.encode() + b'",' + tail)
+        found.append(state.hexdigest())
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -26,10 +26,10 @@ Content = Callable[[str, Any], Any]
 """(parameter, value) → the value with content hashes in place of the names in it."""
 
 
-def picture_ids(
+def picture_digests(
     uses: frozenset[str], given: Mapping[str, Column], models: Column, content: Content, count: int
-) -> list[str]:
-    """The `id` of each row of a batch, by the definition in `ids`.
+) -> bytes:
+    """The `id` of each row of a batch, ten bytes each, by the definition in `ids`.
 
     Args:
         uses: parameters that the rows' mode uses.
@@ -47,19 +47,20 @@ def picture_ids(
             if name in SOURCED:
                 given = {**given, name: given[name].map(partial(content, name))}
             lines.append(merge([given[name], default], partial(_line, name)))
-    return ids.picture_ids(*_folded(lines, count))
+    head, varying = _folded(lines)
+    if not varying:
+        return ids.picture_digests(head, [b""], [b""]) * count
+    middle = merge(varying[:-1], lambda *parts: b"".join(parts))
+    return ids.picture_digests(head, middle.spread(count), varying[-1].spread(count))
 
 
 def line_keys(identity: Sequence[str], stage: str, fields: Mapping[str, Column], count: int) -> list[str]:
     """The `row` key of each row of a batch."""
-    if not fields:
-        return [ids.line_key(one, stage, {}) for one in identity]
-    names = tuple(fields)
-    lines = zip(*(column.spread(count) for column in fields.values()), strict=True)
-    return [
-        ids.line_key(one, stage, {n: v for n, v in zip(names, values, strict=True) if v is not None})
-        for one, values in zip(identity, lines, strict=True)
-    ]
+
+    def tail(*values: str | None) -> bytes:
+        return ids.line_tail(stage, {n: v for n, v in zip(fields, values, strict=True) if v is not None})
+
+    return ids.line_keys(identity, merge(list(fields.values()), tail).spread(count))
 
 
 def batch_keys(uses: frozenset[str], given: Mapping[str, Column], models: Column) -> Column:
@@ -77,8 +78,8 @@ def _line(name: str, value: Any, default: Any) -> bytes:
     return b"" if value == default else ids.line(name, value)
 
 
-def _folded(lines: Sequence[Column], count: int) -> tuple[list[tuple[bytes, ...]], bytes]:
-    """Each row's varying lines, and what comes before them; a line that all share joins the next one that varies."""
+def _folded(lines: Sequence[Column]) -> tuple[bytes, list[Column]]:
+    """What comes before the lines that vary, and those; a line that all rows share joins the next one that varies."""
     head: bytes | None = None
     shared, varying = b"", []
     for column in lines:
@@ -87,7 +88,10 @@ def _folded(lines: Sequence[Column], count: int) -> tuple[list[tuple[bytes, ...]
             continue
         if head is None:
             head, shared = shared, b""
-        varying.append(column.map(partial(bytes.__add__, shared)).spread(count))
+        varying.append(column.map(partial(bytes.__add__, shared)))
         shared = b""
-    varying.append([shared] * count)
-    return list(zip(*varying, strict=True)), head or b""
+    if head is None:
+        return shared, []
+    last = shared
+    varying[-1] = varying[-1].map(lambda line: line + last)
+    return head, varying

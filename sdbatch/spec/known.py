@@ -51,7 +51,7 @@ def known(params: Mapping[str, Any], names: Names) -> Known:
         raise RowError(f"{key}: {message}")
     full = {**params, **_size(mode, params, model, names)}
     given = {name: Column([value]) for name, value in full.items()}
-    (identity,) = keys.picture_ids(mode.USES, given, Column([model]), names.content, 1)
+    identity = keys.picture_digests(mode.USES, given, Column([model]), names.content, 1).hex()
     return Known(full, identity, keys.batch_keys(mode.USES, given, Column([model])).values[0], model[0])
 
 

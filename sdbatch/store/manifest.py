@@ -90,10 +90,11 @@ def row(line: Mapping[str, Any], params: Mapping[str, Any]) -> Row:
 
 @dataclass(frozen=True)
 class Done:
-    """What a directory already holds, by column: (n,) row keys and ids."""
+    """What a directory already holds, by column: (n,) row keys and ids; `free`: some have free columns."""
 
-    rows: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    rows: pa.Array = field(default_factory=lambda: pa.nulls(0, pa.string()))
+    ids: pa.Array = field(default_factory=lambda: pa.nulls(0, pa.string()))
+    free: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -152,7 +153,7 @@ class Manifest:
     def done(self) -> Done:
         """Row keys and ids of every line."""
         table = self.read(["row", "id"])
-        return Done(table.column("row").combine_chunks(), table.column("id").combine_chunks())
+        return Done(table.column("row").combine_chunks(), table.column("id").combine_chunks(), bool(self._fields))
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All parts as one table; `columns` limits what is read.
@@ -162,7 +163,7 @@ class Manifest:
         """
         wanted = pa.schema([self._schema.field(name) for name in columns or self._schema.names])
         parts = [self._wide(path, wanted) for path in self._store.list(FOLDER) if path.endswith(".parquet")]
-        return pa.concat_tables(parts) if parts else wanted.empty_table()
+        return pa.concat_tables(parts) if parts else _empty(wanted)
 
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
         """One line for each of these ids, by id."""
@@ -173,7 +174,7 @@ class Manifest:
     def failures(self) -> pa.Table:
         """Every failed attempt."""
         parts = [self._part(path) for path in self._store.list(FAILURES) if path.endswith(".parquet")]
-        return pa.concat_tables(parts) if parts else _FAILURE.empty_table()
+        return pa.concat_tables(parts) if parts else _empty(_FAILURE)
 
     def _older_fields(self) -> set[str]:
         found: set[str] = set()
@@ -238,6 +239,11 @@ class _readable:
                 f"{self._store.shown(self._path)} is not a whole part: {said}; "
                 f"`sdbatch fsck {self._store.shown()} --repair` sets it aside"
             ) from error
+
+
+def _empty(kind: pa.Schema) -> pa.Table:
+    """No lines. Not `kind.empty_table()`, which imports pandas."""
+    return pa.Table.from_arrays([pa.nulls(0, column.type) for column in kind], schema=kind)
 
 
 def _widen(table: pa.Table, wanted: pa.Schema) -> pa.Table:

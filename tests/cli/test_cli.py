@@ -46,6 +46,11 @@ def traced(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=120, check=False)
 
 
+def loaded(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """The modules that a traced command imported."""
+    return set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+
+
 def printed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """The one JSON object on standard output."""
     assert done.returncode == 0, done.stderr
@@ -72,10 +77,28 @@ def test_a_run_with_nothing_left_makes_nothing_and_loads_no_torch(made: Path) ->
     assert {path: path.stat().st_mtime_ns for path in (made / "run" / "images").iterdir()} == before
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("plan", "small.yaml", "--out", "new"), ("status", "run")])
+def test_what_only_looks_loads_neither_pandas_nor_pillow_nor_what_it_does_not_call(
+    made: Path, arguments: tuple[str, ...]
+) -> None:
+    done = traced(made, *arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    there = loaded(done)
+    assert "sdbatch.cli.main" in there
+    assert not there & {"pandas", "torch", "ray", "diffusers", "transformers", "PIL", "sdbatch.api.running"}
+
+
 def test_plan_says_what_a_run_would_do_and_loads_no_torch(made: Path) -> None:
     done = traced(made, "plan", "small.yaml", "--out", "run", "--set", "grid.seed=[1, 2, 3]", "--json")
     report = printed(done)
     assert not TORCH.search(done.stderr)
+    assert not loaded(done) & {
+        "ray",
+        "diffusers",
+        "sdbatch.api.replaying",
+        "sdbatch.api.importing",
+        "sdbatch.store.images",
+    }
     expected = {"rows": 6, "done": 4, "left": 2, "batches": 1, "padded_share": 0.75, "model_loads": 1, "retired": 0}
     assert expected.items() <= report.items()
     (cell,) = report["cells"]
