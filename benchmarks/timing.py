@@ -29,7 +29,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch's own default is w
 
 
 def clock() -> float:
-    """Seconds of the wall; with BENCH_CLOCK=cpu this process's own, which others' work on the machine leaves alone.
+    """Seconds of the wall; with BENCH_CLOCK=cpu this process's own, which others' work on the machine disturbs less.
 
     CPU seconds are the wall's only where one thread does the work: for the ways of `loops.py --only demo --threads 1`.
     """
