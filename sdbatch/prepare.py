@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sdbatch import plan
 from sdbatch.errors import Problem, RefusedError, SpecError, StoreError
+from sdbatch.plan import Plan
 from sdbatch.render import device
 from sdbatch.sources.names import Sources
 from sdbatch.spec import arrow, load
@@ -52,16 +53,22 @@ class Job:
         Raises:
             SpecError: a row is impossible, or two pictures would have one file name.
         """
-        lines = bool(self.rows.fields) or done.free or held is not None
-        batches = self.rows.outline(lines)
-        if self.spec.output.watermark:
-            batches = self._watched(batches)
-        known = done.rows if lines else done.ids
-        made = plan.make(batches, known, done.ids, arrow.texts([]) if held is None else held, self.size)
+        free = bool(self.rows.fields) or done.free
+        made = self._made(done, held, (free and len(done) > 0) or held is not None)
+        if free and not len(done) and held is None and made.duplicates:
+            made = self._made(done, held, True)  # alike in id: whether in everything, row keys say
         self.sources.save()
         if not self.rows.unique_names:
             self._check_names()
         return made
+
+    def _made(self, done: Done, held: pa.Array | None, lines: bool) -> Plan:
+        """The plan; without `lines` ids stand for row keys, which is half the work."""
+        batches = self.rows.outline(lines)
+        if self.spec.output.watermark:
+            batches = self._watched(batches)
+        known = done.rows if lines else done.ids
+        return plan.make(batches, known, done.ids, arrow.texts([]) if held is None else held, self.size)
 
     def size(self, key: str, width: int, height: int) -> int:
         """The batch shape of rows of this size."""
