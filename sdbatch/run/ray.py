@@ -185,9 +185,12 @@ def _connect(address: str | None, actors: int | None) -> None:
     # torch's threads are set by the worker itself; Ray's OMP_NUM_THREADS=1 would change the bits.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
+    address = address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         return
+    # "local": a cluster that somebody else started here is not joined unasked.
+    options["address"] = "local"
     # A CPU is a place, not a core: as many as actors are asked for, so that 2 actors fit on 1 core too.
     ray.init(num_cpus=max(os.cpu_count() or 1, actors or 1), **options)
 
