@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder on the disk that is measured (default: the system's)")
     options = parser.parse_args()
     StandIn.seconds = options.seconds
+    # It has of a renderer's methods those that a worker calls.
     worker.Renderer = StandIn  # type: ignore[assignment, misc]
     root = options.out or Path(tempfile.gettempdir())
     found = [run(options.rows, root) for _ in range(1 + options.rounds)][1:]

@@ -80,7 +80,7 @@ def targets(all_found: Mapping[str, Mapping[str, Any]]) -> str:
             if one.get("target") is None:
                 continue
             value = f"{shown(one.get('value'))} {one.get('unit', '')}".strip()
-            reached = {True: "yes", False: "**no**"}.get(one.get("reached"), "not measured")  # type: ignore[arg-type]
+            reached = {True: "yes", False: "**no**", None: "not measured"}[one.get("reached")]
             against = shown(one.get("against", ""))
             lines.append([shown(one.get("what", name)), against, value, shown(one["target"]), reached, f"`{name}.py`"])
     return table(["what", "against", "measured", "target", "reached", "by"], lines)

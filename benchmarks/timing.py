@@ -95,7 +95,7 @@ def _serve(there: Any, prepare: Callable[..., Callable[..., Any]], arguments: Se
             return
         try:
             there.send(way(*given))
-        except Exception as error:
+        except Exception as error:  # whatever a way raises is told where its answer is waited for
             there.send(RuntimeError(f"{type(error).__name__}: {error}"))
 
 

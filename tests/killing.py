@@ -72,6 +72,7 @@ def run(spec: Path, directory: Path, rendered: Path) -> None:
             file.write(json.dumps([row.id for row in rows]) + "\n")
         return render(rows, size, **how)
 
+    # One renderer, warm before the fork, for every run that is killed.
     renderer.render = noted  # type: ignore[method-assign]
     worker.Renderer = lambda render, sources: renderer  # type: ignore[assignment, misc]
     api.run(api.job(spec, out=directory), api.RunOptions(), Listener())

@@ -138,7 +138,7 @@ class Again:
             renderer = self._renderer_for(ready[0])
             found = renderer.render([one.row for one in ready], way.size, precise=way.precise, tiled=way.tiled)
             return dict(zip(rows, found, strict=True))
-        except Exception as error:
+        except Exception as error:  # whatever a model raises is one row's fault until shown otherwise
             if len(rows) == 1 or isinstance(error, ModelError) or memory.ran_out(error):
                 return dict.fromkeys(rows, error)
         return {name: self._made({name: one})[name] for name, one in rows.items()}

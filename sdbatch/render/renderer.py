@@ -68,7 +68,7 @@ class Renderer:
             try:
                 with torch.inference_mode():
                     return self._on(rung, rows, size, precise)
-            except Exception as error:
+            except Exception as error:  # backends say that memory ran out by errors of many classes
                 if not (memory.ran_out(error) and self._ladder.down((*key, size), size)):
                     raise
             memory.free(self._render.device)  # here, where the error no longer holds what it was raised among

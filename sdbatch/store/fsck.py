@@ -198,7 +198,7 @@ def _beyond(root: Path, table: pa.Table, there: list[str], pool: ThreadPoolExecu
             images.decode(_read(root / name))
         except StoreError:
             raise
-        except Exception as error:
+        except Exception as error:  # Pillow raises all sorts over broken files
             said = f"stands beside a picture and cannot be decoded: {' '.join(str(error).split())[:200]}"
             return _wrong("torn", name, said, owners[stem])
         return None

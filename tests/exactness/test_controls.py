@@ -124,6 +124,7 @@ def test_a_mistake_on_actors_is_caught(
 
     plain = pools._Actor
 
+    # A Ray actor's class is made when Ray is imported, so that mypy does not see what it is.
     class Counting(plain):  # type: ignore[misc, valid-type]
         """Made here, so that it travels to the actors by value, and the mistake with it."""
 

@@ -17,6 +17,8 @@ import pytest
 
 from sdbatch.errors import BusyError, StoreError
 from sdbatch.store.base import TEMPORARY, LocalStore
+from sdbatch.store.lock import LOCK
+from sdbatch.store.owner import OWNER
 
 HOLDER = """
 import sys, time
@@ -190,3 +192,13 @@ def test_the_lock_keeps_a_second_process_out_until_the_holder_dies(store: LocalS
         process.wait(10)
         with store.lock():
             pass
+
+
+def test_nothing_is_left_where_nothing_was_begun(tmp_path: Path) -> None:
+    with LocalStore(tmp_path / "run").lock():
+        assert {path.name for path in (tmp_path / "run").iterdir()} == {LOCK, OWNER}
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "mine").mkdir()
+    with LocalStore(tmp_path / "mine").lock():
+        pass
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == [LOCK]

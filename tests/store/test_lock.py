@@ -284,16 +284,6 @@ def test_a_run_that_lost_its_lock_commits_nothing_more(run_job: Callable[..., ap
     assert run_job(tmp_path / "spec.yaml", run).done == 2
 
 
-def test_nothing_is_left_where_nothing_was_begun(tmp_path: Path) -> None:
-    with LocalStore(tmp_path / "run").lock():
-        assert names(tmp_path / "run") == {locks.LOCK, OWNER}
-    assert not (tmp_path / "run").exists()
-    (tmp_path / "mine").mkdir()
-    with LocalStore(tmp_path / "mine").lock():
-        pass
-    assert names(tmp_path / "mine") == {locks.LOCK}
-
-
 @pytest.mark.usefixtures("network")
 def test_sweeping_does_not_break_the_lock(tmp_path: Path) -> None:
     put(tmp_path, dead(), name=f"{OWNER}-{'2' * 32}")
