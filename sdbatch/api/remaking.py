@@ -63,7 +63,8 @@ class Settings:
         threads = THREADS if self._device.name == "cpu" else (self.usual.threads,)
         yield from (replace(self.usual, threads=count) for count in threads)
         few = (self.usual.threads, 1, 2, 4, 8) if self._device.name == "cpu" else (self.usual.threads,)
-        for count, dtype, attention, tiling, compile, vram in product(
+        names = ("threads", "dtype", "attention", "vae_tiling", "compile", "vram")
+        for values in product(
             dict.fromkeys(few),
             ("float32", "float16", "bfloat16"),
             ("sdpa", "eager", "sliced"),
@@ -71,12 +72,4 @@ class Settings:
             (False, True),
             ("auto", "low"),
         ):
-            yield replace(
-                self.usual,
-                threads=count,
-                dtype=dtype,
-                attention=attention,
-                vae_tiling=tiling,
-                compile=compile,
-                vram=vram,
-            )
+            yield replace(self.usual, **dict(zip(names, values, strict=True)))

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from sdbatch.errors import StoreError
-from sdbatch.store import images, papers
+from sdbatch.store import carried, images, papers
 from sdbatch.store.base import LEFTOVERS
 from sdbatch.store.directory import RunDirectory
 from sdbatch.store.findings import Finding, Found
@@ -138,7 +138,7 @@ def _picture(root: Path, path: str, lines: list[_Line]) -> list[Finding]:
     except Exception as error:  # Pillow raises all sorts over broken files
         why = "is empty" if not data else f"cannot be decoded: {' '.join(str(error).split())[:200]}"
         return [_wrong("torn", path, why, bad)]
-    if not _lossless(data):
+    if not carried.lossless(root / path):
         said = "is not the file that was written; whether its pixels are cannot be told, for it is not lossless"
         return [_wrong("altered", path, said, bad)]
     same = all(line.pixel_sha256 == images.pixel_sha256(pixels) for line in bad)
@@ -157,10 +157,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except PermissionError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
-
-
-def _lossless(data: bytes) -> bool:
-    return data.startswith(b"\x89PNG") or (data[8:12] == b"WEBP" and b"VP8L" in data[12:64])
 
 
 # --- what no line names ---

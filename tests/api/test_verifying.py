@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,19 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from verified import JOB, alter, by_path, verify
 
 from sdbatch import api
-from sdbatch.api.again import WITHIN, Verified
+from sdbatch.api.again import WITHIN
 from sdbatch.api.comparing import DIFFERENT, EXACT, FAILED
 from sdbatch.errors import StoreError, UsageError
 from sdbatch.modes import available
 from sdbatch.render.renderer import Renderer
 from sdbatch.sources.models import EMBEDDED
 from sdbatch.store.directory import RunDirectory
-from sdbatch.store.manifest import part_bytes
 from sdbatch.store.watermark import SIDE_MIN
 
 Runner = Callable[..., api.RunReport]
-JOB: dict[str, Any] = {
-    "name": "small",
-    "prompt": "a {color} star",
-    "steps": 1,
-    "output": {"filename": "{color}/{seed}"},
-    "grid": {"color": ["red", "blue"], "seed": [1, 2, 3]},
-    "render": {"batch_size": 2},
-}
 ROWS: list[dict[str, Any]] = [
     {"mode": "txt2img", "prompt": "a (red:1.3) star, {{a|b}}", "loras": ["soft"], "width": 72},
     {"mode": "img2img", "image": "in/a.png", "strength": 0.5, "fit": "native"},
@@ -49,45 +41,6 @@ ROWS: list[dict[str, Any]] = [
     {"mode": "upscale", "image": "in/small.png", "model": "demo-upscaler", "guidance_scale": 1.0},
     {"mode": "upscale", "image": "in/small.png", "scale": 2, "tile": 48, "overlap": 8},
 ]  # fmt: skip
-
-
-class Quiet:
-    """A watcher that counts."""
-
-    def __init__(self) -> None:
-        self.left = 0
-
-    def start(self, text: str, left: int) -> None:
-        self.left = left
-
-    def rows(self, count: int) -> None:
-        self.left -= count
-
-
-def verify(run: Path, **options: Any) -> api.VerifyReport:
-    watcher = Quiet()
-    report = api.verify(run, watcher, **options)
-    assert report.stopped or watcher.left == 0
-    return report
-
-
-def by_path(report: api.VerifyReport) -> dict[str, Verified]:
-    return {one.path.removeprefix("images/"): one for one in report.pictures}
-
-
-def alter(run: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the manifest with other values in the lines of some pictures, by path."""
-    table = RunDirectory(run).manifest().read()
-    lines = [{**line, **changes.get(line["path"].removeprefix("images/"), {})} for line in table.to_pylist()]
-    (first, *others) = (run / "manifest").iterdir()
-    first.write_bytes(part_bytes(type(table).from_pylist(lines, table.schema)))
-    for other in others:
-        other.unlink()
-
-
-def line(run: Path, path: str) -> dict[str, Any]:
-    (found,) = (one for one in RunDirectory(run).manifest().read().to_pylist() if one["path"] == f"images/{path}")
-    return dict(found)
 
 
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -231,56 +184,6 @@ def test_lossy_files_and_watermarks(run_job: Runner, tmp_path: Path, format: str
     report = verify(run, tolerance=0)
     assert report.counts == {WITHIN: 1, DIFFERENT: 1}  # the file is that which the pixels give again
     assert [one.path for one in report.pictures if one.result == WITHIN] == [f"images/{name}"]
-
-
-def test_rows_that_memory_did_not_suffice_for_are_made_as_they_were(
-    run_job: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, drawn = tmp_path / "run", Renderer._drawn
-
-    def scarce(renderer: Renderer, context: Any, rows: Any, size: int) -> Any:
-        if not context.pipe.vae.use_tiling:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return drawn(renderer, context, rows, size)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Renderer, "_drawn", scarce)
-        run_job(JOB, run)
-    assert line(run, "red/1.png")["degraded"] == '{"batch_size": 1, "vae_tiling": true}'
-    seen: list[tuple[int, bool]] = []
-
-    def watched(renderer: Renderer, context: Any, rows: Any, size: int) -> Any:
-        seen.append((size, context.pipe.vae.use_tiling))
-        return drawn(renderer, context, rows, size)
-
-    monkeypatch.setattr(Renderer, "_drawn", watched)
-    report = verify(run)
-    assert report.counts == {EXACT: 6} and set(seen) == {(1, True)} and report.reasons == {}
-
-
-def test_memory_that_runs_out_fails_a_row_that_was_made_otherwise(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = Renderer._drawn
-
-    def scarce(renderer: Renderer, context: Any, rows: Any, size: int) -> Any:
-        if size > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return drawn(renderer, context, rows, size)
-
-    monkeypatch.setattr(Renderer, "_drawn", scarce)
-    report = verify(made, sample="1")
-    assert report.counts == {FAILED: 1} and "OutOfMemoryError" in report.pictures[0].about
-
-
-def test_rows_whose_vae_was_in_float32(run_job: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, render = tmp_path / "run", Renderer.render
-    with monkeypatch.context() as patch:
-        patch.setattr(Renderer, "render", lambda self, rows, size, **_: render(self, rows, size, precise=True))
-        run_job({**JOB, "grid": {"color": ["red"], "seed": [1]}, "render": {"dtype": "bfloat16", "batch_size": 1}}, run)
-    assert line(run, "red/1.png")["degraded"] == '{"vae_dtype": "float32"}'
-    assert verify(run).counts == {EXACT: 1}
-    alter(run, {"red/1.png": {"degraded": None}})
-    (other,) = verify(run).pictures
-    assert other.result != EXACT and "its fingerprint is not that" in other.reasons[0]
 
 
 def test_a_model_beside_the_spec_that_is_missing_or_another(run_job: Runner, tmp_path: Path) -> None:
