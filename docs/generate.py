@@ -79,7 +79,8 @@ An axis is a list of values, or a mapping with one of these keys:
 
 Such a mapping may also stand at the top level, in place of a constant: it is then an axis before those of `grid`.
 Paths start at the spec file's folder, in the cells of a table too. `rows_base: FOLDER` lets those in the cells start
-elsewhere: a run directory's job.yaml has it, since it lies elsewhere than the spec that the table was written for.
+elsewhere, and `links_within: FOLDER` takes that folder for the spec's where [links](inputs.md#links) are followed: a
+run directory's job.yaml has both, since it lies elsewhere than the spec that it was made from.
 `wildcards: FOLDER` holds the wildcard files of prompts, `fine_tunes: FOLDER` the folders `loras/`, `embeddings/` and
 `hypernetworks/` that are searched by name (and one folder up from there); by default they lie beside the spec.
 What input pictures may be, and what is made of them, is said in [inputs](inputs.md).

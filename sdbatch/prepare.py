@@ -138,7 +138,7 @@ def job(
     _check_place(directory.path)
     begun = directory.runs()
     first = begun[0] if begun else None
-    sources = Sources(spec.base, _pins(begun), spec.fine_tunes)
+    sources = Sources(spec.base, _pins(begun), spec.fine_tunes, spec.links_within)
     rows = Rows(spec, table, sources)
     origin = str(source.absolute())
     if first and not adopt and source.absolute() != (directory.path / JOB).absolute():

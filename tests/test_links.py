@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 import yaml
+from verified import verify
 
 from sdbatch import api
 from sdbatch.errors import InputError, ModelError, SdbatchError
@@ -65,11 +69,27 @@ def test_what_a_user_wrote_out_and_links_that_stay_are_followed(base: Path, name
 
 
 def test_a_path_that_goes_up_may_go_no_higher_by_links(base: Path) -> None:
+    (base.parent / "secret" / "near.png").symlink_to("../jobs/own/x.png")
+    assert Sources(base).inputs.find("../secret/near.png").problem is None
+    (base.parent / "secret" / "out.png").symlink_to("/proc/self/exe")
+    assert AWAY in str(Sources(base).inputs.find("../secret/out.png").problem)
+
+
+@pytest.mark.parametrize("run", ["run", "jobs/run", "../elsewhere/run"])
+def test_links_are_measured_from_the_spec_that_named_them(base: Path, run: str) -> None:
     """As a run's own job.yaml writes the paths of its spec."""
-    (base.parent / "run").mkdir()
-    assert Sources(base.parent / "run").inputs.find("../jobs/near.png").problem is None
-    (base / "out.png").symlink_to("/proc/self/exe")
-    assert AWAY in str(Sources(base.parent / "run").inputs.find("../jobs/out.png").problem)
+    start = base.parent / run
+    up = os.path.relpath(base, start)
+    found = [Sources(start, within=base).inputs.find(f"{up}/{name}") for name in ("near.png", "link.png")]
+    assert [AWAY in str(one.problem) for one in found] == [False, True]
+    (base / "loras" / "near.safetensors").symlink_to("../own/x.png")
+    for name, away in (("near", False), ("x", True)):
+        with pytest.raises(ModelError) as wrong:  # what may be looked at is no safetensors file
+            Sources(start, within=base).finetunes.find("lora", f"{up}/loras/{name}.safetensors")
+        assert (AWAY in str(wrong.value)) is away
+    with pytest.raises(InputError, match=AWAY):
+        masks.read(f"{up}/link.png", base / "own" / "x.png", (8, 8), start, within=base)
+    assert masks.read(f"{up}/near.png", base / "own" / "x.png", (8, 8), start, within=base).all()
 
 
 def test_a_spec_folder_that_is_a_link_itself(base: Path) -> None:
@@ -106,9 +126,53 @@ def test_fine_tunes(base: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> N
         Sources(base).finetunes.find("lora", name)
 
 
-def test_a_row_fails_and_the_others_go_on(base: Path, tmp_path: Path, run_job: Callable[..., api.RunReport]) -> None:
+ROW = {"mode": "img2img", "prompt": "a star", "steps": 1, "width": 64, "height": 64}
+
+
+@pytest.mark.parametrize("out", ["jobs/run", "run", "deep/er/run"])
+@pytest.mark.parametrize("spec", [{"rows": "t.jsonl"}, {"grid": {"image": ["link.png", "near.png"]}}])
+def test_a_row_fails_and_the_others_go_on_also_when_the_directory_is_run(
+    base: Path,
+    tmp_path: Path,
+    run_job: Callable[..., api.RunReport],
+    sdbatch: Callable[..., CompletedProcess[str]],
+    out: str,
+    spec: dict[str, object],
+) -> None:
     (base / "t.jsonl").write_text('{"image": "link.png"}\n{"image": "near.png"}\n')
-    spec = {"mode": "img2img", "rows": "t.jsonl", "prompt": "a star", "steps": 1, "width": 64, "height": 64}
-    (base / "job.yaml").write_text(yaml.safe_dump(spec))
-    report = run_job(base / "job.yaml", tmp_path / "run", executor="local")
+    (base / "job.yaml").write_text(yaml.safe_dump({**ROW, **spec}))
+    report = run_job(base / "job.yaml", tmp_path / out, executor="local")
     assert (report.done, report.failed) == (1, 1)
+    for moved in (False, True):  # with its inputs, to where no path of the runs' records is valid
+        if moved:
+            whole = tmp_path / "moved"
+            whole.mkdir()
+            for folder in ("jobs", "secret", out.partition("/")[0]):
+                if (tmp_path / folder).exists():
+                    (tmp_path / folder).rename(whole / folder)
+        directory = tmp_path / ("moved" if moved else "") / out
+        again = run_job(directory, None, executor="local")
+        assert (again.done, again.failed, again.made) == (1, 1, 0), "a link that was refused is refused from there too"
+    (made,) = (directory / "images").iterdir()
+    assert verify(directory).counts == {"exact": 1}
+    kept = sdbatch("replay", made, "--out", "again", "--json")
+    assert [one["result"] for one in json.loads(kept.stdout)["pictures"]] == ["exact"], kept.stderr
+
+
+def test_what_was_made_before_a_link_was_turned_is_not_made_again_through_it(
+    base: Path,
+    tmp_path: Path,
+    run_job: Callable[..., api.RunReport],
+    sdbatch: Callable[..., CompletedProcess[str]],
+) -> None:
+    """`verify` and `replay` find a run's inputs by their names, and follow the links that the run followed."""
+    (base / "job.yaml").write_text(yaml.safe_dump({**ROW, "image": "near.png"}))
+    run_job(base / "job.yaml", tmp_path / "run", executor="local")
+    again = run_job(tmp_path / "run", None, executor="local")
+    assert again.made == 0
+    (made,) = (tmp_path / "run" / "images").iterdir()
+    (base / "near.png").unlink()
+    (base / "near.png").symlink_to(base.parent / "secret" / "x.png")
+    assert verify(tmp_path / "run").counts == {"not made": 1}
+    kept = sdbatch("replay", made, "--out", "again")
+    assert kept.returncode == 1 and AWAY in kept.stderr + kept.stdout

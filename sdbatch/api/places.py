@@ -15,6 +15,18 @@ from sdbatch.spec.paths import MODELS, PICTURES
 
 
 @dataclass(frozen=True)
+class Base:
+    """A folder that paths in rows may start from.
+
+    Attributes:
+        within: the folder of the spec that they were first written in, for links; None is `path`.
+    """
+
+    path: Path
+    within: Path | None = None
+
+
+@dataclass(frozen=True)
 class Place:
     """What finds the names in rows; see `Sources`.
 
@@ -23,12 +35,13 @@ class Place:
     """
 
     base: Path
+    within: Path | None
     home: Path | None
     pins: tuple[tuple[str, str | None], ...]
 
     def sources(self) -> Sources:
         """A finder of names here."""
-        return Sources(self.base, dict(self.pins), self.home)
+        return Sources(self.base, dict(self.pins), self.home, self.within)
 
 
 def inputs(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -45,10 +58,10 @@ def named(params: Mapping[str, Any]) -> list[str]:
     return [text for _, text in inputs(params)] + [text for name in MODELS for text in _texts(params.get(name))]
 
 
-def nearest(candidates: Sequence[Path], named: Iterable[str]) -> Path:
+def nearest(candidates: Sequence[Base], named: Iterable[str]) -> Base:
     """The folder in which most of what is named lies; of those alike the first."""
     texts = set(named)
-    return max(candidates, key=lambda base: sum(there(base, text) for text in texts))
+    return max(candidates, key=lambda candidate: sum(there(candidate.path, text) for text in texts))
 
 
 def there(base: Path, text: str) -> bool:
@@ -72,19 +85,28 @@ def of_run(directory: Path, run: Mapping[str, Any], named: Iterable[str]) -> Pla
         run: its line of runs.jsonl, or a part of it.
         named: what its rows name.
     """
-    spec = [Path(run["spec"]).parent] if isinstance(run.get("spec"), str) else []
-    bases = [*_candidates(directory, run.get("base")), *spec, directory]
-    base = nearest([Path(os.path.abspath(one)) for one in bases], named)
+    base = nearest(bases(directory, run), named)
     homes = _candidates(directory, run.get("fine_tunes"))
-    home = next((Path(os.path.abspath(one)) for one in homes if finetunes.folders(one)), None)
+    home = next((one for one in homes if finetunes.folders(one)), None)
     pins = {model["name"]: model["revision"] for model in run.get("models", ())}
-    return Place(base, home, tuple(sorted(pins.items())))
+    return Place(base.path, base.within, home, tuple(sorted(pins.items())))
+
+
+def bases(directory: Path, run: Mapping[str, Any]) -> list[Base]:
+    """Where paths in a run's rows may start: as the run noted it, beside its spec, in its directory."""
+    starts, links = _candidates(directory, run.get("base")), _candidates(directory, run.get("links_within"))
+    # Both are noted in the same two ways: what moved together is taken together.
+    found = [Base(base, links[at] if len(links) == len(starts) else None) for at, base in enumerate(starts)]
+    if isinstance(run.get("spec"), str) and "\0" not in run["spec"]:
+        found.append(Base(Path(run["spec"]).parent.absolute()))
+    return [*found, Base(directory.absolute())]
 
 
 def _candidates(directory: Path, noted: Any) -> list[Path]:
     if not isinstance(noted, Mapping):
         return []
-    return [directory / noted[key] for key in ("relative", "absolute") if isinstance(noted.get(key), str)]
+    given = [noted.get(key) for key in ("relative", "absolute")]
+    return [Path(os.path.abspath(directory / one)) for one in given if isinstance(one, str) and "\0" not in one]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -30,11 +30,13 @@ class Read:
     Attributes:
         picture: its path, as given.
         base: absolute folder that the paths in `found.params` start from.
+        within: links in them lead no further than from here; None is `base`.
     """
 
     picture: Path
     found: Found
     base: Path
+    within: Path | None = None
 
     @property
     def name(self) -> str:
@@ -76,7 +78,8 @@ def read(picture: Path, base: Path | None = None) -> Read:
         raise InputError(
             f"{files.show(picture)}: mode {_mode(found.params)} needs {', '.join(lacking)}, which is not told"
         )
-    return Read(picture, found, base.absolute() if base else _base(picture, found.params))
+    start = places.Base(base.absolute()) if base else _base(picture, found.params)
+    return Read(picture, found, start.path, start.within)
 
 
 def _mode(params: Mapping[str, Any]) -> str:
@@ -127,23 +130,22 @@ def _without_tags(found: Found) -> Found:
     return replace(found, params={**params, **({"loras": loras} if loras else {})}, unmapped=unmapped)
 
 
-def _base(picture: Path, params: Mapping[str, Any]) -> Path:
+def _base(picture: Path, params: Mapping[str, Any]) -> places.Base:
     """The folder in which most of what the row names lies."""
     named = places.named(params)
-    return places.nearest(_candidates(picture), named) if named else Path.cwd()
+    return places.nearest(_candidates(picture), named) if named else places.Base(Path.cwd())
 
 
-def _candidates(picture: Path) -> Sequence[Path]:
-    """The folders of the specs that made a picture, its run directory, the working directory, its own folder."""
+def _candidates(picture: Path) -> Sequence[places.Base]:
+    """Where the runs of a picture's directory found their inputs, then the working directory, then its own folder."""
     here = picture.absolute().parent
-    found: list[Path] = []
+    found: list[places.Base] = []
     for folder in (here, *here.parents[:_PARENTS]):
         if (folder / JOB).is_file() and (folder / RUNS).is_file():
             try:
-                specs = [run["spec"] for run in RunDirectory(folder).runs()]
+                runs = RunDirectory(folder).runs()
             except (StoreError, OSError):
-                specs = []
-            found += [Path(spec).parent for spec in specs if isinstance(spec, str) and "\0" not in spec]
-            found.append(folder)
+                runs = []
+            found = [base for run in [*runs, {}] for base in places.bases(folder, run)]
             break
-    return [*dict.fromkeys(found), Path.cwd(), here]
+    return [*dict.fromkeys(found), places.Base(Path.cwd()), places.Base(here)]

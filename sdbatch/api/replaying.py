@@ -60,7 +60,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that one run can make: of one base, by one `render:`.
+    """Pictures that one run can make: of one base and one reach of links, by one `render:`.
 
     Attributes:
         render: None where no picture of the group tells how it was made.
@@ -68,6 +68,7 @@ class Group:
 
     render: Render | None
     base: Path
+    within: Path | None
     reads: tuple[Read, ...]
 
 
@@ -104,7 +105,7 @@ def read_pictures(pictures: Iterable[Path], options: ReplayOptions) -> Replay:
     """
     wrong: list[str] = []
     reads: list[Read] = []
-    groups: dict[tuple[Render | None, Path], list[Read]] = {}
+    groups: dict[tuple[Render | None, Path, Path | None], list[Read]] = {}
     settings, dropped = Settings(), _overridden(options)
     for picture in dict.fromkeys(pictures):
         try:
@@ -115,12 +116,10 @@ def read_pictures(pictures: Iterable[Path], options: ReplayOptions) -> Replay:
         problems = _problems(read, dropped)
         wrong += [f"{files.show(picture)}: {problem}" for problem in problems]
         reads.append(read)
-        groups.setdefault((settings.of(read.found), read.base), []).append(read)
+        groups.setdefault((settings.of(read.found), read.base, read.within), []).append(read)
     if wrong:
         raise errors.UsageError("\n".join(wrong))
-    return Replay(
-        options, tuple(reads), tuple(Group(render, base, tuple(reads)) for (render, base), reads in groups.items())
-    )
+    return Replay(options, tuple(reads), tuple(Group(*key, tuple(members)) for key, members in groups.items()))
 
 
 def replay(
@@ -205,6 +204,7 @@ def _job(group: Group, directory: Path, options: ReplayOptions) -> prepare.Job:
     target.store.replace(TABLE, lines.encode())
     settings = {f"render.{name}": value for name, value in _given(group.render).items()}
     settings["rows_base"] = str(group.base)
+    settings["links_within"] = str(group.within or group.base)
     if any(read.found.params.get(name) for read in group.reads for name in _FINE_TUNES) and finetunes.folders(
         group.base
     ):

@@ -162,6 +162,7 @@ def _pool(
         memory=job.memory,
         pins=_commits(job),
         home=job.spec.fine_tunes,
+        within=job.spec.links_within,
     )
     asked = (options.actors or 1) > 1 or bool(options.ray_address) or options.recycle is not None
     if options.executor == "ray" or (options.executor == "auto" and (asked or job.hardware.count > 1)):
@@ -218,6 +219,7 @@ def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any
         "job": job.spec.name,
         "spec": job.origin,
         "base": places.noted(job.directory.path, job.spec.base),
+        "links_within": places.noted(job.directory.path, job.spec.links_base),
         "fine_tunes": None if job.spec.fine_tunes is None else places.noted(job.directory.path, job.spec.fine_tunes),
         "render": asdict(job.render),
         "output": settling.written_by(job),

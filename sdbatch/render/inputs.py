@@ -74,7 +74,7 @@ class Inputs:
         """
         pixels = self.original(name)
         height, width = pixels.shape[:2]
-        grey = masks.read(value, self._path(name), (width, height), self._sources.base, pixels)
+        grey = masks.read(value, self._path(name), (width, height), self._sources.base, pixels, self._sources.within)
         return np.asarray(grey >= 128)
 
     def depth(self, name: str, width: int, height: int, fit: str) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ class Worker:
         self, task: Task, stop: Callable[[], bool] = lambda: False, on_batch: Callable[[int], None] = lambda rows: None
     ) -> None:
         self._task, self._stop, self._on_batch = task, stop, on_batch
-        self._sources = Sources(task.base, task.pins, task.home)
+        self._sources = Sources(task.base, task.pins, task.home, task.within)
         self._renderer = Renderer(task.render, self._sources)
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)

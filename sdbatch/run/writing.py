@@ -31,6 +31,7 @@ class Task:
         base: relative model folders start here.
         pins: the commits of hub models.
         home: where fine-tunes are looked for by name; None is `base`.
+        within: links in inputs lead no further than from here; None is `base`.
     """
 
     run: str
@@ -41,6 +42,7 @@ class Task:
     memory: int
     pins: Mapping[str, str | None]
     home: Path | None = None
+    within: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Open what a user named as an input: a regular file with something in it, or a clear reason why not.
 
-Links are followed only within roots: a relative path ends below the folder in which it starts, which is the spec's, or
-where its own leading `..` lead, or else below a folder of $SDBATCH_ROOTS. An absolute path goes where it leads.
+Links are followed only within roots: a relative path ends below the spec's folder, or where it names a file outside of
+that, below the deepest folder that both are in; or else below a folder of $SDBATCH_ROOTS. An absolute path goes where
+it leads.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ def at(base: Path, name: str) -> Path:
     return base / name if "\0" in name else Path(os.path.abspath(base / name))
 
 
-def reached(base: Path, name: str) -> Path:
+def reached(base: Path, name: str, home: Path | None = None) -> Path:
     """As `at`; the file need not be there.
+
+    Args:
+        home: the folder of the spec that the name was first written in; None is `base`. Only links ask for it.
 
     Raises:
         InputError: links on the way lead out of the roots.
     """
     path = at(base, name)
     if "\0" not in name and not os.path.isabs(name):
-        parts = os.path.normpath(name).split(os.sep)
-        up = next((count for count, part in enumerate(parts) if part != os.pardir), len(parts) - 1)
-        within(path, Path(os.path.abspath(base.joinpath(*parts[:up]))))
+        within(path, _root(path, home or base))
     return path
 
 
@@ -52,6 +54,14 @@ def within(path: Path, root: Path) -> None:
             f"{show(path)}: links on the way lead to {show(real)}, which is not in {show(root)}; name that file "
             f"itself, or set {ROOTS} to the folders that links may lead to"
         )
+
+
+def _root(path: Path, home: Path) -> Path:
+    """The deepest folder that a file and the spec's folder are both in, by the words."""
+    try:
+        return Path(os.path.commonpath([os.path.abspath(home), path.parent]))
+    except ValueError:  # on two drives
+        return path.parent
 
 
 @contextmanager

@@ -90,10 +90,13 @@ class FineTuneSource:
     Args:
         base: the spec's folder: relative paths start here.
         home: here and one folder up lie the folders of each kind; None is `base`.
+        within: links lead no further than from here; see `files.reached`. None is `base`.
     """
 
-    def __init__(self, base: Path, cache: HashCache | None = None, home: Path | None = None) -> None:
-        self._base, self._home, self._cache = base, home or base, cache or HashCache()
+    def __init__(
+        self, base: Path, cache: HashCache | None = None, home: Path | None = None, within: Path | None = None
+    ) -> None:
+        self._base, self._home, self._within, self._cache = base, home or base, within, cache or HashCache()
         self._found: dict[tuple[Kind, str], FineTune] = {}
         self._listed: dict[Path, list[str]] = {}
 
@@ -149,10 +152,11 @@ class FineTuneSource:
 
     def _locate(self, kind: Kind, name: str, title: str) -> Path:
         given = Path(os.path.expanduser(name))
+        path = files.at(self._base, str(given))
         if given.suffix in _PICKLES:
-            raise _pickle(title, self._base / given)
-        if given.suffix == _SUFFIX and os.path.isfile(self._base / given):
-            return _followed(title, self._base / given, partial(files.reached, self._base, str(given)))
+            raise _pickle(title, path)
+        if given.suffix == _SUFFIX and os.path.isfile(path):
+            return _followed(title, path, partial(files.reached, self._base, str(given), self._within))
         wanted = name.removesuffix(_SUFFIX)
         near: set[str] = set()
         for folder in self._folders(kind):

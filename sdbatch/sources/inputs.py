@@ -40,10 +40,11 @@ class InputSource:
 
     Args:
         base: relative paths start here.
+        within: links lead no further than from here; see `files.reached`. None is `base`.
     """
 
-    def __init__(self, base: Path, cache: HashCache | None = None) -> None:
-        self._base, self._cache = base, cache or HashCache()
+    def __init__(self, base: Path, cache: HashCache | None = None, within: Path | None = None) -> None:
+        self._base, self._within, self._cache = base, within, cache or HashCache()
         self._found: dict[str, Input] = {}
         self._lock = threading.Lock()
         self._save_at = _SAVE_FIRST
@@ -75,7 +76,7 @@ class InputSource:
     def _describe(self, name: str) -> Input:
         path = self.path(name)
         try:
-            files.reached(self._base, name)
+            files.reached(self._base, name, self._within)
             with files.opened(path):
                 pass
             digest = self._cache.sha256(path)

@@ -64,7 +64,12 @@ def renamed(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def read(
-    value: Any, picture: Path, size: tuple[int, int], base: Path, pixels: NDArray[np.uint8] | None = None
+    value: Any,
+    picture: Path,
+    size: tuple[int, int],
+    base: Path,
+    pixels: NDArray[np.uint8] | None = None,
+    within: Path | None = None,
 ) -> NDArray[np.uint8]:
     """Make the mask of a picture.
 
@@ -74,6 +79,7 @@ def read(
         size: the picture's width and height, upright, before any fit.
         base: relative paths start here.
         pixels: the picture where it has been read already, (h, w, 3).
+        within: links lead no further than from here; see `files.reached`. None is `base`.
 
     Returns:
         (h, w) uint8, 255 = repaint, 0 = keep, in the picture's own pixels.
@@ -84,17 +90,21 @@ def read(
     wrong = problem(value)
     if wrong:
         raise InputError(f"mask: {wrong}")
-    mask = _made(value, picture, size, base, pixels)
+    mask = _made(value, picture, size, lambda name: files.reached(base, name, within), pixels)
     if not mask.any():
         raise InputError(f"mask {_show(value)} selects no pixel of {files.show(picture)}")
     return mask
 
 
 def _made(
-    value: Any, picture: Path, size: tuple[int, int], base: Path, pixels: NDArray[np.uint8] | None
+    value: Any,
+    picture: Path,
+    size: tuple[int, int],
+    reach: Callable[[str], Path],
+    pixels: NDArray[np.uint8] | None,
 ) -> NDArray[np.uint8]:
     if isinstance(value, dict) and "invert" in value:
-        inner: NDArray[np.uint8] = 255 - _made(value["invert"], picture, size, base, pixels)
+        inner: NDArray[np.uint8] = 255 - _made(value["invert"], picture, size, reach, pixels)
         return inner
     if isinstance(value, list):
         return _box(value, size)
@@ -102,7 +112,7 @@ def _made(
         return _key(value, picture, pixels)
     if value == "alpha" or isinstance(value, dict):
         return _transparent(picture)
-    return _file(files.reached(base, value), size)
+    return _file(reach(value), size)
 
 
 def _box(value: list[Any], size: tuple[int, int]) -> NDArray[np.uint8]:

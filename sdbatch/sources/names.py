@@ -27,14 +27,21 @@ class Sources:
         base: relative paths start here.
         pins: revisions of hub models by name, as a directory's first run found them.
         home: where fine-tunes are looked for by name; None is `base`.
+        within: links lead no further than from here; see `files.reached`. None is `base`.
     """
 
-    def __init__(self, base: Path, pins: Mapping[str, str | None] | None = None, home: Path | None = None) -> None:
+    def __init__(
+        self,
+        base: Path,
+        pins: Mapping[str, str | None] | None = None,
+        home: Path | None = None,
+        within: Path | None = None,
+    ) -> None:
         cache = HashCache()
-        self.base = base
+        self.base, self.within = base, within
         self.models = ModelSource(base, pins, cache)
-        self.inputs = InputSource(base, cache)
-        self.finetunes = FineTuneSource(base, cache, home)
+        self.inputs = InputSource(base, cache, within)
+        self.finetunes = FineTuneSource(base, cache, home, within)
 
     def model(self, name: str, revision: str | None) -> tuple[str, tuple[int, int], str]:
         """A model's content hash, own width and height, and kind.

@@ -38,12 +38,14 @@ class Reader:
         job: the job's name, from which random seeds are drawn.
         problems: where mistakes go.
         wildcards: the folder of wildcard files, if there is one.
+        links: links lead no further than from here; see `files.reached`. None is `base`.
     """
 
     base: Path
     job: str
     problems: Problems
     wildcards: Path | None = None
+    links: Path | None = None
 
     def axis(self, name: str, raw: Any, key: Key) -> Axis | None:
         """Read an axis; None, with the mistakes noted, where it is wrong."""
@@ -173,7 +175,7 @@ class Reader:
         parameter = PARAMETERS.get(name)
         values: list[Any] = []
         before = len(self.problems.found)
-        for line, text in enumerate(_lines(self.base, given), 1):
+        for line, text in enumerate(_lines(self.base, given, self.links), 1):
             if not text or text.startswith("#"):
                 continue
             value = _typed(parameter, text)
@@ -228,9 +230,9 @@ def _blocks(text: str) -> Iterator[tuple[int, ...]]:
         counter += 1
 
 
-def _lines(base: Path, given: str) -> list[str]:
+def _lines(base: Path, given: str, links: Path | None) -> list[str]:
     try:
-        path = files.reached(base, given)
+        path = files.reached(base, given, links)
         path.stat()  # what is wrong is said in the system's words
         if not path.is_file():
             raise _Wrong(f"file: {given} is not a regular file")

@@ -44,14 +44,15 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
     _check_keys(data, problems)
     name = _name(data, origin, problems)
     wildcards = _folder(data, "wildcards", origin.base, problems) or _beside(origin.base / "wildcards")
-    reader = Reader(origin.base, name, problems, wildcards)
+    links = _folder(data, "links_within", origin.base, problems)
+    reader = Reader(origin.base, name, problems, wildcards, links)
     if not sizes.check(data, problems):
         problems.raise_any()
     values, top = _top_level(data, reader)
     grid = _axes(data, "grid", reader)
     zipped = _axes(data, "zip", reader)
     _check_lengths(zipped, problems)
-    rows, columns = _rows(data, origin.base, problems)
+    rows, columns = _rows(data, origin.base, problems, links)
     job = JobSpec(
         name=name,
         path=origin.path,
@@ -61,6 +62,7 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
         zip=tuple(zipped.values()),
         rows=rows,
         rows_base=_rows_base(data, origin.base, problems),
+        links_within=links,
         wildcards=wildcards,
         fine_tunes=_folder(data, "fine_tunes", origin.base, problems),
         exclude=_entries(data, "exclude", problems),
@@ -154,7 +156,7 @@ def _check_lengths(axes: Mapping[str, Axis], problems: Problems) -> None:
             )
 
 
-def _rows(data: Sections, base: Path, problems: Problems) -> tuple[Path | None, list[str] | None]:
+def _rows(data: Sections, base: Path, problems: Problems, links: Path | None) -> tuple[Path | None, list[str] | None]:
     """The table's path and its columns; None for columns that cannot be known."""
     given = data.get("rows")
     if given is None:
@@ -169,7 +171,7 @@ def _rows(data: Sections, base: Path, problems: Problems) -> tuple[Path | None, 
     from sdbatch.spec import tables  # pyarrow: only where there is a table
 
     try:
-        files.reached(base, given)
+        files.reached(base, given, links)
         if not os.path.isfile(path):
             raise FileNotFoundError(2, "no such file")
         return path, tables.columns(path, beside(problems.shown, given))
@@ -200,7 +202,7 @@ def _folder(data: Sections, key: str, base: Path, problems: Problems) -> Path | 
         problems.add((key,), f"{show(given)} is not the path of a folder")
         return None
     path = Path(os.path.abspath(base / given))
-    if key != "rows_base" and not os.path.isdir(path):
+    if key not in ("rows_base", "links_within") and not os.path.isdir(path):
         problems.add((key,), f"{given}: no such folder")
     return path
 

@@ -13,7 +13,7 @@ import yaml
 
 from sdbatch.sources import finetunes
 from sdbatch.spec.document import resolve
-from sdbatch.spec.paths import Move
+from sdbatch.spec.paths import NAMING, Move
 from sdbatch.spec.schema import Axis, JobSpec
 from sdbatch.types import Output, Render
 
@@ -27,20 +27,14 @@ def resolved(job: JobSpec, render: Render, directory: Path) -> str:
     """The spec as resolved, to lie in `directory` and be run from there.
 
     Paths are rewritten to start from `directory`, but those in a table's cells, which is not ours to change:
-    `rows_base` says where they start. `file`, `glob` and `random` axes become lists, `range`
-    and `linspace` stay. The top level's axes stand first in `grid:`, which means the same.
+    `rows_base` says where they start. Where rows name files, `links_within` says how far links lead. `file`, `glob`
+    and `random` axes become lists, `range` and `linspace` stay. The top level's axes stand first in `grid:`, which
+    means the same.
     """
     move = Move(job.base, Path(os.path.abspath(directory)))
     spec: dict[str, Any] = {"name": job.name}
     spec |= {name: move.value(name, value) for name, value in job.values.items()}
-    if job.rows is not None:
-        spec["rows"] = move.path(str(job.rows))
-        if job.cells_base != move.to:
-            spec["rows_base"] = move.path(str(job.cells_base))
-    if job.wildcards is not None:
-        spec["wildcards"] = move.path(str(job.wildcards))
-    if finetunes.folders(job.names_base):
-        spec["fine_tunes"] = move.path(str(job.names_base))
+    spec |= _places(job, move)
     for section, axes in (("zip", job.zip), ("grid", job.axes)):
         if axes:
             spec[section] = {axis.name: _axis(axis, move.value) for axis in axes}
@@ -53,6 +47,31 @@ def resolved(job: JobSpec, render: Render, directory: Path) -> str:
     settings = dataclasses.asdict(render)
     spec["render"] = {name: value for name, value in settings.items() if value or value is False}
     return yaml.dump(spec, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+
+
+def _places(job: JobSpec, move: Move) -> dict[str, Any]:
+    """The table and the folders that names are looked for in."""
+    spec: dict[str, Any] = {}
+    if job.rows is not None:
+        spec["rows"] = move.path(str(job.rows))
+        if job.cells_base != move.to:
+            spec["rows_base"] = move.path(str(job.cells_base))
+    if job.links_base != move.to and (job.rows is not None or _names_files(job)):
+        spec["links_within"] = move.path(str(job.links_base))
+    if job.wildcards is not None:
+        spec["wildcards"] = move.path(str(job.wildcards))
+    if finetunes.folders(job.names_base):
+        spec["fine_tunes"] = move.path(str(job.names_base))
+    return spec
+
+
+def _names_files(job: JobSpec) -> bool:
+    named = {
+        *job.values,
+        *(axis.name for axis in (*job.zip, *job.axes)),
+        *(name for one in job.include for name in one),
+    }
+    return not named.isdisjoint(NAMING - {"model", "vae", "controlnet", "control_preprocessor"})
 
 
 def _axis(axis: Axis, move: Callable[[str, Any], Any]) -> Any:

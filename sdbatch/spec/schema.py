@@ -11,8 +11,8 @@ from sdbatch.parameters import PARAMETERS, Kind, Parameter
 from sdbatch.types import Output
 
 SECTIONS = (
-    "name", "rows", "rows_base", "wildcards", "fine_tunes", "grid", "zip", "exclude", "include", "output", "safety",
-    "render",
+    "name", "rows", "rows_base", "links_within", "wildcards", "fine_tunes", "grid", "zip", "exclude", "include",
+    "output", "safety", "render",
 )  # fmt: skip
 LATER_SECTIONS = ("stages", "recipe")
 KEYS = (*SECTIONS, *PARAMETERS)
@@ -66,6 +66,8 @@ class JobSpec:
         zip: axes of one length that advance together.
         rows: absolute path of the table.
         rows_base: absolute directory that paths in the table's cells start from; None is `base`.
+        links_within: absolute directory of the spec that the names of inputs were first written in, for links in
+            them; see `files.reached`. None is `base`.
         wildcards: absolute path of the folder of wildcard files: as given, else `wildcards/` beside the spec, if there.
         fine_tunes: absolute path of the folder beside whose `loras/` and the like names are looked for; None is `base`.
         exclude: a row that agrees with all of an entry is dropped.
@@ -83,6 +85,7 @@ class JobSpec:
     zip: tuple[Axis, ...] = ()
     rows: Path | None = None
     rows_base: Path | None = None
+    links_within: Path | None = None
     wildcards: Path | None = None
     fine_tunes: Path | None = None
     exclude: tuple[Mapping[str, Any], ...] = ()
@@ -95,6 +98,11 @@ class JobSpec:
     def cells_base(self) -> Path:
         """Where paths in the table's cells start."""
         return self.rows_base or self.base
+
+    @property
+    def links_base(self) -> Path:
+        """The folder within which links in inputs are followed."""
+        return self.links_within or self.base
 
     @property
     def names_base(self) -> Path:
@@ -155,6 +163,10 @@ def json_schema() -> dict[str, Any]:
             "rows_base": {
                 "type": ["string", "null"],
                 "description": "the folder that paths in the table's cells start from; by default the spec's own",
+            },
+            "links_within": {
+                "type": ["string", "null"],
+                "description": "the folder that links in inputs may not lead out of; by default the spec's own",
             },
             "wildcards": {
                 "type": ["string", "null"],
