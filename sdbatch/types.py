@@ -86,11 +86,18 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a worker holds at a time: rows of one batch key; rows alike in `id` stand side by side."""
+    """What a worker holds at a time: rows of one batch key; rows alike in `id` stand side by side.
+
+    Attributes:
+        cell: which of the plan's batch keys it is.
+        batches: pipeline calls that its pictures take.
+    """
 
     number: int
     rows: tuple[Row, ...]
     attempt: int = 1
+    cell: int = 0
+    batches: int = 0
 
 
 @dataclass(frozen=True, slots=True)

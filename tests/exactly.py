@@ -122,9 +122,9 @@ class Three:
     def busy(self) -> bool:
         return bool(self._hands)
 
-    def next(self) -> LeaseResult:
+    def next(self) -> list[LeaseResult]:
         at = self._draw.choice(sorted(self._hands))
-        return self._workers[at].run(self._hands.pop(at))
+        return [self._workers[at].run(self._hands.pop(at))]
 
     def stop(self) -> None: ...
 
@@ -185,9 +185,10 @@ class Bench:
     def _made(self, leases: Iterator[Lease], draw: random.Random, workers: int = 1) -> Pixels:
         found: Pixels = {}
 
-        def commit(result: LeaseResult) -> None:
-            assert not result.failures, result.failures
-            found.update((record["id"], record["pixel_sha256"]) for record in result.records)
+        def commit(results: Sequence[LeaseResult]) -> None:
+            for result in results:
+                assert not result.failures, result.failures
+                found.update((record["id"], record["pixel_sha256"]) for record in result.records)
 
         dispatch.run(leases, Three(self._workers[:workers], draw), commit)
         return found

@@ -17,6 +17,7 @@ from sdbatch.api import amounts, places, planning, settling
 from sdbatch.render import device
 from sdbatch.run import dispatch
 from sdbatch.run.dispatch import WorkerDied
+from sdbatch.run.pace import Pace
 from sdbatch.spec import dump
 from sdbatch.store import attempts
 from sdbatch.store.manifest import Manifest
@@ -192,17 +193,24 @@ def _dispatch(
     pool: dispatch.Pool,
     workers: int,
 ) -> dispatch.Outcome:
-    def commit(result: LeaseResult) -> None:
-        manifest.commit(result.records, result.failures)
-        made, failed = len(result.records), result.failed
-        job.directory.log("lease_done", lease=result.lease.number, made=made, failed=failed)
-        listener.result(result)
+    pace = Pace()
+
+    def commit(results: Sequence[LeaseResult]) -> None:
+        records = [record for result in results for record in result.records]
+        manifest.commit(records, [failure for result in results for failure in result.failures])
+        for result in results:
+            pace.heard(result)
+            made, failed = len(result.records), result.failed
+            job.directory.log("lease_done", lease=result.lease.number, made=made, failed=failed)
+            listener.result(result)
 
     def died(death: WorkerDied) -> None:
         job.directory.log("worker_died", worker=death.worker, lease=death.lease.number, message=death.message)
 
     return dispatch.run(
-        planned.leases(job.rows.take, workers, alone=settling.feared(manifest), most=options.limit),
+        planned.leases(
+            job.rows.take, workers, alone=settling.feared(manifest), most=options.limit, batches=pace.batches
+        ),
         pool,
         commit,
         stopping=stopping,

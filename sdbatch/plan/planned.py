@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from sdbatch.types import Lease, Row
 
-LEASE_BATCHES = 16
+LEASE_BATCHES = 4
+"""Batches of a lease as long as nothing is known of how long they take."""
 LEASES_A_WORKER = 4
+"""At least so many leases are left for each worker, on average, until they are single batches."""
 
 
 @dataclass(frozen=True)
@@ -103,35 +105,61 @@ class Plan:
         *,
         alone: frozenset[str] = frozenset(),
         most: int | None = None,
+        batches: Callable[[int], tuple[int, int]] = lambda cell: (1, LEASE_BATCHES),
     ) -> Iterator[Lease]:
         """Cut the rows left into leases, making the rows of each when it is asked for.
 
-        A lease holds whole batches of one cell: about a quarter of a worker's share, at most 16 batches.
+        A lease holds whole batches of one cell. With several workers leases become smaller towards the end, so that
+        all end at about the same time: guided self-scheduling (Polychronopoulos and Kuck, 1987, with a quarter).
 
         Args:
             alone: ids of pictures under which a worker may have died: last, and each in a lease of its own.
             most: how many rows there are to be in all; None is all.
+            batches: the least and the most batches of a lease of a cell, by its number; asked as each lease is cut.
         """
         room = len(self.order) if most is None else most
-        for number, rows in enumerate(self._shares(take, workers, alone)):
+        for number, (cell, count, rows) in enumerate(self._shares(take, workers, alone, batches)):
             if room <= 0:
                 return
-            yield Lease(number, rows[:room])
+            yield Lease(number, rows[:room], cell=cell, batches=count)
             room -= len(rows)
 
     def _shares(
-        self, take: Callable[[Sequence[int]], list[Row]], workers: int, alone: frozenset[str]
-    ) -> Iterator[tuple[Row, ...]]:
-        feared: dict[str, list[Row]] = {}
-        for cell, here in self.slices():
-            spread = -(-cell.batches // (workers * LEASES_A_WORKER))
-            step = cell.size * max(1, min(LEASE_BATCHES, spread))
-            starts = (np.flatnonzero(self.begins[here])[::step] + here.start).tolist()
-            for start, end in zip(starts, [*starts[1:], here.stop], strict=True):
-                rows = take(self.order[start:end].tolist())
+        self,
+        take: Callable[[Sequence[int]], list[Row]],
+        workers: int,
+        alone: frozenset[str],
+        batches: Callable[[int], tuple[int, int]],
+    ) -> Iterator[tuple[int, int, tuple[Row, ...]]]:
+        feared: dict[str, tuple[int, list[Row]]] = {}
+        whole = left = self.batches
+        for number, cell, here in self._in_turn():
+            starts = np.flatnonzero(self.begins[here]) + here.start
+            at = 0
+            while at < len(starts):
+                share = -(-(left if workers > 1 else whole) // (workers * LEASES_A_WORKER))
+                least, most = batches(number)
+                count = min(max(least, min(most, share)), -(-(len(starts) - at) // cell.size))
+                first, at, left = int(starts[at]), at + count * cell.size, left - count
+                rows = take(self.order[first : int(starts[at]) if at < len(starts) else here.stop].tolist())
                 for row in rows:
                     if row.id in alone:
-                        feared.setdefault(row.id, []).append(row)
+                        feared.setdefault(row.id, (number, []))[1].append(row)
                 if calm := tuple(row for row in rows if row.id not in alone):
-                    yield calm
-        yield from map(tuple, feared.values())
+                    yield number, count, calm
+        yield from ((number, 1, tuple(rows)) for number, rows in feared.values())
+
+    def _in_turn(self) -> list[tuple[int, Cell, slice]]:
+        """The cells that have rows left, by number; those that need the same model and fine-tunes one after the other.
+
+        So a worker loads each model once, whichever axis comes first in the spec.
+        """
+        turns: dict[str, dict[str, list[tuple[int, Cell, slice]]]] = {}
+        start = 0
+        for number, cell in enumerate(self.kinds):
+            model, beside = json.loads(cell.key)[:2]
+            if cell.rows:
+                alike = turns.setdefault(model, {}).setdefault(json.dumps(beside), [])
+                alike.append((number, cell, slice(start, start + cell.rows)))
+            start += cell.rows
+        return [one for groups in turns.values() for group in groups.values() for one in group]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -36,8 +36,8 @@ class Pool(Protocol):
     def busy(self) -> bool:
         """Whether a lease is out."""
 
-    def next(self) -> LeaseResult | WorkerDied | None:
-        """Wait for the next result; None when there is none yet."""
+    def next(self) -> Sequence[LeaseResult | WorkerDied]:
+        """Wait for a result; it, and whatever else has come in. Empty when there is none yet."""
 
     def stop(self) -> None:
         """Ask the workers to end their leases after the batch in hand."""
@@ -63,7 +63,7 @@ class Outcome:
 def run(
     leases: Iterator[Lease],
     pool: Pool,
-    commit: Callable[[LeaseResult], None],
+    commit: Callable[[Sequence[LeaseResult]], None],
     *,
     stopping: Callable[[], bool] = lambda: False,
     too_many: Callable[[int], bool] = lambda failed: False,
@@ -72,7 +72,7 @@ def run(
     """Give leases to the pool until all are done or it is told to stop.
 
     Args:
-        commit: writes a result down; what it raises ends the run.
+        commit: writes results down, all that came in at a time; what it raises ends the run.
         stopping: asked often; True stops giving out leases and lets those in hand come to an end.
         too_many: whether so many failed rows end the run.
         on_death: told of each worker that dies.
@@ -93,23 +93,26 @@ def run(
                 pool.submit(lease)
             if not pool.busy():
                 break
-            result = pool.next()
-            if isinstance(result, LeaseResult):
-                commit(result)
+            came = pool.next()
+            if results := [one for one in came if isinstance(one, LeaseResult)]:
+                commit(results)
+            for result in results:
                 outcome.made += len(result.records)
                 outcome.failed += result.failed
                 outcome.left += len(result.left)
-            elif result is not None:
+            for death in (one for one in came if isinstance(one, WorkerDied)):
                 outcome.deaths += 1
-                on_death(result)
-                _give_again(result, again, outcome, commit)
+                on_death(death)
+                _give_again(death, again, outcome, commit)
     finally:
         pool.close()
     outcome.left += sum(len(lease.rows) for lease in again)
     return outcome
 
 
-def _give_again(death: WorkerDied, again: list[Lease], outcome: Outcome, commit: Callable[[LeaseResult], None]) -> None:
+def _give_again(
+    death: WorkerDied, again: list[Lease], outcome: Outcome, commit: Callable[[Sequence[LeaseResult]], None]
+) -> None:
     """Give a dead worker's lease out again; rows that killed two workers, each alone, are quarantined."""
     lease = death.lease
     if lease.attempt < WORKER_DEATHS:
@@ -124,5 +127,5 @@ def _give_again(death: WorkerDied, again: list[Lease], outcome: Outcome, commit:
             Failure(row.id, row.row, lease.attempt, QUARANTINED, death.message[:2000], now(), death.worker)
             for row in lease.rows
         )
-        commit(LeaseResult(lease, failures=lost))
+        commit([LeaseResult(lease, failures=lost)])
         outcome.failed += len(lost)

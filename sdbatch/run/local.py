@@ -34,10 +34,10 @@ class LocalPool:
         """Whether a lease waits."""
         return self._lease is not None
 
-    def next(self) -> LeaseResult | None:
+    def next(self) -> list[LeaseResult]:
         """Run the lease."""
         lease, self._lease = self._lease, None
-        return self._worker.run(lease) if lease else None
+        return [self._worker.run(lease)] if lease else []
 
     def stop(self) -> None:
         """End after the batch in hand."""

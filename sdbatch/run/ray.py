@@ -74,6 +74,7 @@ class RayPool:
     ) -> None:
         self._task, self._on_event, self._stopped, self._made = task, on_event, False, 0
         self._recycle = recycle
+        self._error: Exception | None = None
         self._started = not ray.is_initialized()
         if self._started:
             _connect(address, actors)
@@ -113,17 +114,31 @@ class RayPool:
         """Whether an actor holds a lease."""
         return any(seat.leases for seat in self._seats)
 
-    def next(self) -> LeaseResult | WorkerDied | None:
-        """Wait up to half a second for a result.
+    def next(self) -> list[LeaseResult | WorkerDied]:
+        """Wait up to half a second for a result; it, and all others that are there.
 
         Raises:
-            SdbatchError: what the worker raised: a fault of the work, not of Ray.
+            SdbatchError: what a worker raised: a fault of the work, not of Ray.
         """
+        if self._error is not None:
+            raise self._error
         flying = {ref: seat for seat in self._seats for ref in seat.leases}
         ready, _ = ray.wait(list(flying), num_returns=1, timeout=0.5)
-        if not ready:
-            return None
-        ref, seat = ready[0], flying[ready[0]]
+        if ready and len(flying) > 1:
+            ready, _ = ray.wait(list(flying), num_returns=len(flying), timeout=0)
+        came: list[LeaseResult | WorkerDied] = []
+        for ref in ready:
+            try:
+                if ref in flying[ref].leases:  # not of an actor that was replaced a moment ago
+                    came.append(self._result(ref, flying[ref]))
+            except Exception as error:  # raised next time: what came before it is committed first
+                self._error = error
+                if not came:
+                    raise
+                break
+        return came
+
+    def _result(self, ref: Any, seat: _Seat) -> LeaseResult | WorkerDied:
         lease = seat.leases.pop(ref)
         try:
             result: LeaseResult = ray.get(ref)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,7 @@ class Worker:
         groups = _alike(lease.rows)
         size = self._size(lease.rows[0])
         written: list[tuple[Made, Future[list[Record]]]] = []
+        behind: list[Future[list[Record]]] = []
         failures: list[Failure] = []
         left: list[Row] = []
         for start in range(0, len(groups), size):
@@ -64,7 +65,10 @@ class Worker:
                 break
             made, failed = self._batch(batch, size)
             made, flagged = self._screened(made)
-            written.extend((one, self._writers.submit(self._writer.write, one)) for one in made)
+            # Pictures wait in memory to be written: those of two batches, and no more.
+            wait(behind)
+            behind = [self._writers.submit(self._writer.write, one) for one in made]
+            written.extend(zip(made, behind, strict=True))
             failures.extend([*failed, *flagged])
             self._on_batch(sum(len(group) for group in batch))
         self._in_hand.put_down()

@@ -18,6 +18,10 @@ SHARED = frozenset(
 """What may differ inside a batch: the shape of the computation does not depend on it."""
 
 
+LOADED = ("vae", "controlnet", "loras", "embeddings", "hypernetwork")
+"""What is loaded beside a model. Rows that differ in it are planned apart, and those alike one after the other."""
+
+
 Model = tuple[str, tuple[int, int], str]
 """Content hash, own width and height, kind."""
 
@@ -64,14 +68,19 @@ def line_keys(identity: Sequence[str], stage: str, fields: Mapping[str, Column],
 
 
 def batch_keys(uses: frozenset[str], given: Mapping[str, Column], models: Column) -> Column:
-    """The batch key: every used parameter but those a batch may mix, and whether guidance is on."""
-    names = sorted((uses | {"width", "height"}) - SHARED - {"model", "revision"})
+    """The batch key: every used parameter but those a batch may mix, and whether guidance is on.
+
+    Returns:
+        JSON of [model hash, values of LOADED, guidance on, the other values].
+    """
+    beside = [name for name in LOADED if name in uses]
+    names = sorted((uses | {"width", "height"}) - SHARED - {"model", "revision", *LOADED})
     guided = given["guidance_scale"].map(lambda value: value > 1)
 
     def key(model: Model, on: bool, *values: Any) -> str:
-        return json.dumps([model[0], on, *values], sort_keys=True)
+        return json.dumps([model[0], values[: len(beside)], on, *values[len(beside) :]], sort_keys=True)
 
-    return merge([models, guided, *(given[name] for name in names)], key)
+    return merge([models, guided, *(given[name] for name in (*beside, *names))], key)
 
 
 def _line(name: str, value: Any, default: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -34,7 +35,10 @@ def row_key(line: Line) -> str:
 
 
 def batches(
-    lines: Sequence[Line], cut: int = 10**9, path: Callable[[Line], str] = lambda line: f"images/{identity(line)}.png"
+    lines: Sequence[Line],
+    cut: int = 10**9,
+    path: Callable[[Line], str] = lambda line: f"images/{identity(line)}.png",
+    key: Callable[[int], str] = lambda number: f'["model{number % 2}", {number}]',
 ) -> Iterable[pa.RecordBatch]:
     for start in range(0, len(lines), cut):
         part = lines[start : start + cut]
@@ -44,7 +48,7 @@ def batches(
                 pa.array(map(identity, part), pa.string()),
                 pa.array(map(row_key, part), pa.string()),
                 pa.array(map(path, part), pa.string()),
-                pa.array([f'["model{line[2] % 2}", {line[2]}]' for line in part], pa.string()),
+                pa.array([key(line[2]) for line in part], pa.string()),
                 pa.array([64 + 8 * line[2] for line in part], pa.int32()),
                 pa.array([64] * len(part), pa.int32()),
             ],
@@ -203,12 +207,44 @@ def test_what_is_feared_comes_last_and_alone(most: int, feared: set[int]) -> Non
     assert [lease.number for lease in leases] == list(range(len(leases)))
 
 
-def test_leases_are_a_quarter_of_a_workers_share_with_an_upper_end() -> None:
-    lines = singles(4 * 64)
-    few = [len(lease.rows) for lease in make(lines).leases(taker(lines), 2)]
-    assert few == [32] * 8  # 64 batches, 2 workers, 4 leases each
-    many = singles(4 * 1000)
-    assert max(len(lease.rows) for lease in make(many).leases(taker(many), 1)) == 4 * plan.LEASE_BATCHES
+def sizes(batches: int, workers: int, least: int, most: int) -> list[int]:
+    """How many batches the leases hold."""
+    lines = singles(4 * batches)
+    leases = list(make(lines).leases(taker(lines), workers, batches=lambda cell: (least, most)))
+    assert [4 * lease.batches for lease in leases] == [len(lease.rows) for lease in leases]
+    return [lease.batches for lease in leases]
+
+
+def test_one_workers_leases_are_a_quarter_of_its_share_and_those_of_many_shrink_towards_the_end() -> None:
+    assert sizes(64, 1, 1, 100) == [16] * 4
+    shrinking = sizes(64, 2, 1, 100)
+    assert shrinking[:4] == [8, 7, 7, 6] and shrinking[-8:] == [1] * 8
+    assert shrinking == sorted(shrinking, reverse=True)
+
+
+def test_leases_hold_as_many_batches_as_the_pace_says() -> None:
+    assert sizes(1000, 1, 1, 30) == [*[30] * 33, 10]
+    assert sizes(64, 2, 5, 100)[-3:] == [5, 5, 1]
+    lines = singles(4 * 1000)
+    assert max(lease.batches for lease in make(lines).leases(taker(lines), 1)) == plan.LEASE_BATCHES
+
+
+def test_batches_are_asked_for_as_each_lease_is_cut() -> None:
+    lines = singles(4 * 100)
+    most = iter([4, 9, 2, *[50] * 9])
+    leases = make(lines).leases(taker(lines), 1, batches=lambda cell: (1, next(most)))
+    assert [next(leases).batches for _ in range(4)] == [4, 9, 2, 25]
+
+
+def test_what_a_worker_loads_is_loaded_once_whichever_axis_comes_first() -> None:
+    keys = [json.dumps([model, [lora], size]) for size in "ab" for lora in "xy" for model in "mn"]
+    lines = [(at, 0, at % len(keys)) for at in range(4 * len(keys))]
+    made = plan.make(batches(lines, key=keys.__getitem__), texts(), texts(), texts(), lambda *key: 4)
+    order = [made.kinds[lease.cell].key for lease in made.leases(taker(lines), 1)]
+    assert Counter(order) == dict.fromkeys(keys, 1)
+    assert [json.loads(key) for key in order] == [
+        [model, [lora], size] for model in "mn" for lora in "xy" for size in "ab"
+    ]
 
 
 def test_rows_are_made_only_when_their_lease_is_asked_for() -> None:

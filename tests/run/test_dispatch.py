@@ -32,6 +32,7 @@ class Pool:
         fails: ids of rows that fail.
         deaths: numbers of leases under which a worker dies once.
         slow: how often `next` has nothing yet.
+        at_once: how many leases come back at a time.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class Pool:
         fails: Collection[str] = (),
         deaths: Sequence[int] = (),
         slow: int = 0,
+        at_once: int = 1,
     ) -> None:
+        self.at_once = at_once
         self.window, self.poison, self.fails, self.deaths, self.slow = window, poison, fails, list(deaths), slow
         self.out: deque[Lease] = deque()
         self.given: list[Lease] = []
@@ -59,11 +62,13 @@ class Pool:
     def busy(self) -> bool:
         return bool(self.out)
 
-    def next(self) -> LeaseResult | WorkerDied | None:
+    def next(self) -> list[LeaseResult | WorkerDied]:
         if self.slow:
             self.slow -= 1
-            return None
-        lease = self.out.popleft()
+            return []
+        return [self._end(self.out.popleft()) for _ in range(min(self.at_once, len(self.out)))]
+
+    def _end(self, lease: Lease) -> LeaseResult | WorkerDied:
         if self.stops:
             return LeaseResult(lease, left=lease.rows)
         if lease.number in self.deaths:
@@ -93,9 +98,12 @@ class Book:
         self.made: list[str] = []
         self.lost: list[Failure] = []
 
-    def __call__(self, result: LeaseResult) -> None:
-        self.made += [record["row"] for record in result.records]
-        self.lost += result.failures
+        self.commits = 0
+
+    def __call__(self, results: Sequence[LeaseResult]) -> None:
+        self.commits += 1
+        self.made += [record["row"] for result in results for record in result.records]
+        self.lost += [failure for result in results for failure in result.failures]
 
 
 def keys(given: Sequence[Lease]) -> list[str]:
@@ -110,6 +118,13 @@ def test_every_lease_is_given_out_and_committed_once(window: int) -> None:
     assert pool.given == work
     assert (outcome.made, outcome.failed, outcome.left, outcome.deaths, outcome.stopped) == (20, 0, 0, 0, False)
     assert (pool.closes, pool.stops) == (1, 0)
+
+
+def test_what_comes_in_together_is_committed_together() -> None:
+    pool, book, work = Pool(8, fails=["id3"], deaths=[1], at_once=4), Book(), leases(2, 2, 2, 2, 2)
+    outcome = dispatch.run(iter(work), pool, book)
+    assert Counter([*book.made, *(failure.row for failure in book.lost)]) == Counter(keys(work))
+    assert (outcome.made, outcome.failed, outcome.deaths, book.commits) == (9, 1, 1, 2)
 
 
 def test_without_leases_the_pool_is_closed() -> None:
@@ -217,7 +232,7 @@ def test_too_many_failures_end_the_run_and_are_no_interruption() -> None:
 def test_what_committing_raises_ends_the_run_and_the_workers(error: BaseException) -> None:
     pool = Pool()
 
-    def commit(result: LeaseResult) -> None:
+    def commit(results: Sequence[LeaseResult]) -> None:
         raise error
 
     with pytest.raises(type(error)):
