@@ -99,10 +99,9 @@ def test_an_actor_is_replaced_after_so_many_leases(
     following = pools.RayPool.next
 
     def watched(pool: pools.RayPool) -> Any:
-        result = following(pool)
-        if isinstance(result, LeaseResult):
-            ended.append(result.worker["pid"])
-        return result
+        came = following(pool)
+        ended.extend(result.worker["pid"] for result in came if isinstance(result, LeaseResult))
+        return came
 
     monkeypatch.setattr(pools.RayPool, "next", watched)
     job = {**JOB, "render": {"threads": 1, "batch_size": 2}}
