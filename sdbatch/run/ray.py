@@ -82,7 +82,7 @@ class RayPool:
             share = gpus_per_actor if gpus_per_actor is not None else (1.0 if task.render.device == "cuda" else 0.0)
             have = ray.cluster_resources()
             count = actors or (max(1, int(have.get("GPU", 0) / share)) if share else 1)
-            self._options = _options(share, count, have)
+            self._options = {**_options(share, count, have), **_surroundings()}
         except BaseException:
             if self._started:
                 ray.shutdown()
@@ -208,6 +208,12 @@ def _connect(address: str | None, actors: int | None) -> None:
     options["address"] = "local"
     # A CPU is a place, not a core: as many as actors are asked for, so that 2 actors fit on 1 core too.
     ray.init(num_cpus=max(os.cpu_count() or 1, actors or 1), **options)
+
+
+def _surroundings() -> dict[str, Any]:
+    """The variables of this environment that say where files may be; actors on a cluster have another one."""
+    found = {name: value for name, value in os.environ.items() if name.startswith("SDBATCH_")}
+    return {"runtime_env": {"env_vars": found}} if found else {}
 
 
 def _options(share: float, count: int, have: dict[str, float]) -> dict[str, Any]:

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from sdbatch.sources import files
+from sdbatch.store import images
 
 if TYPE_CHECKING:
     from sdbatch import api
@@ -47,6 +51,21 @@ def pixels(directory: Path) -> dict[str, str]:
     assert len(table) == table["row"].nunique()
     assert all((directory / path).is_file() for path in table["path"])
     return dict(zip(table["id"], table["pixel_sha256"], strict=True))
+
+
+def test_actors_follow_the_links_that_the_run_may_follow(
+    cluster: Any, run_job: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster was started without `SDBATCH_ROOTS`."""
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "a.png").write_bytes(images.plain_png(np.full((64, 64, 3), 255, np.uint8)))
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "a.png").symlink_to(tmp_path / "else" / "a.png")
+    job = {**JOB, "mode": "img2img", "image": "a.png", "grid": {"seed": {"range": [0, 2]}}}
+    for roots, made in (("", 0), (str(tmp_path / "else"), 2)):
+        monkeypatch.setenv(files.ROOTS, roots)
+        report = run_job(job, tmp_path / "jobs" / "run", executor="ray", ray_address=cluster.address, actors=1)
+        assert (report.made, report.failed) == (made, 2 - made), roots
 
 
 @pytest.mark.parametrize("spare", [1, 0], ids=["another node has a place", "no other node has a place"])
