@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 import uuid
@@ -50,6 +51,8 @@ class RunOptions:
         max_failures: a number, or a share such as `5%`; None never stops.
         retry: whether rows that failed before are tried again; a text tries only that class of error.
         recycle: replace a Ray actor by a fresh one after so many leases; where `auto` decides, this asks for actors.
+        deadline: when the run is to end, with a time zone: no lease is begun that cannot be finished by then, as far as
+            is known how long they take, and then the batches in hand are the last.
         rewrite: make the rows that are done again, where `output:` is no longer what they were written by.
     """
 
@@ -62,6 +65,11 @@ class RunOptions:
     retry: bool | str = True
     rewrite: bool = False
     recycle: int | None = None
+    deadline: datetime | None = None
+
+    def seconds_left(self) -> float:
+        """Until the deadline."""
+        return math.inf if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ class RunReport:
     retired: int
     stopped: bool
     limited: bool = False
+    timed_out: bool = False
     schema: int = 1
 
     @property
@@ -84,7 +93,8 @@ class RunReport:
         """The command's exit code."""
         if self.stopped:
             return errors.EXIT_INTERRUPTED
-        return errors.EXIT_ROWS_FAILED if self.failed else errors.EXIT_OK
+        late = errors.EXIT_TRY_LATER if self.timed_out else errors.EXIT_OK
+        return errors.EXIT_ROWS_FAILED if self.failed else late
 
 
 def run(
@@ -140,6 +150,7 @@ def run(
             retired=planned.retired,
             stopped=outcome.stopped or (stopping() and bool(count)),
             limited=limited,
+            timed_out=options.deadline is not None and outcome.made + outcome.failed < count,
         )
         if job.directory.unlogged:
             listener.say(f"{job.directory.unlogged} events could not be added to log.jsonl: {job.directory.log_error}")
@@ -180,7 +191,7 @@ def _pool(
         return pool, len(pool)
     from sdbatch.run.local import LocalPool
 
-    return LocalPool(task, stopping, listener.rows), 1
+    return LocalPool(task, lambda: stopping() or options.seconds_left() <= 0, listener.rows), 1
 
 
 def _dispatch(
@@ -193,7 +204,7 @@ def _dispatch(
     pool: dispatch.Pool,
     workers: int,
 ) -> dispatch.Outcome:
-    pace = Pace()
+    pace = Pace(workers, options.seconds_left)
 
     def commit(results: Sequence[LeaseResult]) -> None:
         records = [record for result in results for record in result.records]
@@ -207,14 +218,15 @@ def _dispatch(
     def died(death: WorkerDied) -> None:
         job.directory.log("worker_died", worker=death.worker, lease=death.lease.number, message=death.message)
 
+    alone = settling.feared(manifest)
+    leases = planned.leases(job.rows.take, workers, alone=alone, most=options.limit, batches=pace.batches)
     return dispatch.run(
-        planned.leases(
-            job.rows.take, workers, alone=settling.feared(manifest), most=options.limit, batches=pace.batches
-        ),
+        map(pace.given, leases),
         pool,
         commit,
         stopping=stopping,
         too_many=_too_many(options.max_failures, planned.rows),
+        late=lambda: options.seconds_left() <= 0,
         on_death=died,
     )
 

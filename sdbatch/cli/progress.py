@@ -106,6 +106,8 @@ class Progress:
         )
         if report.stopped:
             self.say(f"stopped; what is made is saved. To go on: sdbatch run {report.directory}")
+        elif report.timed_out:
+            self.say(f"the time is up; what is made is saved. To go on: sdbatch run {report.directory}")
 
     def _advance(self, count: int) -> None:
         self._done += count

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -61,6 +62,11 @@ def run(
     gpus_per_actor: Annotated[float | None, typer.Option(min=0, metavar="F", help="Share of a GPU an actor.")] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N|auto", help="Batch shape, as render.batch_size.")] = None,
     limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Make at most N rows.")] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(metavar="2h", help="Begin nothing that would not be done after so long; exit 75 with rows left."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="06:00", help="As --time-limit, up to a time of day.")] = None,
     max_failures: Annotated[str | None, typer.Option(metavar="N|P%", help="Stop after so many failed rows.")] = None,
     retry: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Try only failed rows of this error class again.")
@@ -78,6 +84,7 @@ def run(
 ) -> None:
     """Make the pictures of a job; on a directory that holds part of it, go on."""
     from sdbatch import api
+    from sdbatch.api import deadlines
     from sdbatch.errors import UsageError
 
     if executor not in ("auto", "local", "ray"):
@@ -88,6 +95,7 @@ def run(
         )
     overrides = [*(set_ or []), *([f"render.batch_size={batch_size}"] if batch_size else [])]
     stop = Stop()
+    deadline = deadlines.earliest(time_limit, until, datetime.now(UTC))
     prepared = api.job(job, out=out, overrides=overrides, model=model, allow_mixed=allow_mixed, adopt=adopt)
     if dry_run:
         from sdbatch.cli.plan import show
@@ -107,6 +115,7 @@ def run(
         retry=False if no_retry else (retry or True),
         rewrite=rewrite,
         recycle=recycle,
+        deadline=deadline,
     )
     with fetching.shown(quiet=quiet), Progress(quiet=quiet) as progress:
         report = api.run(prepared, options, progress, stop, sys.argv)

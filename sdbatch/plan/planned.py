@@ -115,7 +115,8 @@ class Plan:
         Args:
             alone: ids of pictures under which a worker may have died: last, and each in a lease of its own.
             most: how many rows there are to be in all; None is all.
-            batches: the least and the most batches of a lease of a cell, by its number; asked as each lease is cut.
+            batches: the least and the most batches of a lease of a cell, by its number; asked as each lease is
+                cut. With 0 the leases are at an end.
         """
         room = len(self.order) if most is None else most
         for number, (cell, count, rows) in enumerate(self._shares(take, workers, alone, batches)):
@@ -139,6 +140,8 @@ class Plan:
             while at < len(starts):
                 share = -(-(left if workers > 1 else whole) // (workers * LEASES_A_WORKER))
                 least, most = batches(number)
+                if most < 1:
+                    return
                 count = min(max(least, min(most, share)), -(-(len(starts) - at) // cell.size))
                 first, at, left = int(starts[at]), at + count * cell.size, left - count
                 rows = take(self.order[first : int(starts[at]) if at < len(starts) else here.stop].tolist())

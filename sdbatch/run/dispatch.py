@@ -67,6 +67,7 @@ def run(
     *,
     stopping: Callable[[], bool] = lambda: False,
     too_many: Callable[[int], bool] = lambda failed: False,
+    late: Callable[[], bool] = lambda: False,
     on_death: Callable[[WorkerDied], None] = lambda death: None,
 ) -> Outcome:
     """Give leases to the pool until all are done or it is told to stop.
@@ -75,6 +76,7 @@ def run(
         commit: writes results down, all that came in at a time; what it raises ends the run.
         stopping: asked often; True stops giving out leases and lets those in hand come to an end.
         too_many: whether so many failed rows end the run.
+        late: whether the time is up; the batches in hand are finished then.
         on_death: told of each worker that dies.
     """
     outcome = Outcome()
@@ -83,7 +85,7 @@ def run(
     try:
         while True:
             outcome.stopped = outcome.stopped or stopping()
-            if not told and (outcome.stopped or too_many(outcome.failed)):
+            if not told and (outcome.stopped or too_many(outcome.failed) or late()):
                 pool.stop()
                 told = True
             while not told and pool.room():

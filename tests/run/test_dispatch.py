@@ -228,6 +228,13 @@ def test_too_many_failures_end_the_run_and_are_no_interruption() -> None:
     assert (pool.stops, pool.closes) == (1, 1)
 
 
+def test_when_the_time_is_up_the_batches_in_hand_are_the_last_and_it_is_no_interruption() -> None:
+    pool, book, work = Pool(window=2), Book(), leases(3, 3, 3, 3, 3)
+    outcome = dispatch.run(iter(work), pool, book, late=lambda: len(book.made) >= 3)
+    assert (outcome.made, outcome.left, outcome.stopped, pool.stops) == (3, 3, False, 1)
+    assert [lease.number for lease in pool.given] == [0, 1]
+
+
 @pytest.mark.parametrize("error", [StoreError("the disk is full"), KeyboardInterrupt()])
 def test_what_committing_raises_ends_the_run_and_the_workers(error: BaseException) -> None:
     pool = Pool()

@@ -51,3 +51,24 @@ def test_rows_that_took_no_time_say_nothing() -> None:
     pace = Pace()
     pace.heard(result(4, 0.0))
     assert pace.batches(0) == (1, LEASE_BATCHES)
+
+
+def test_towards_the_end_leases_hold_what_can_still_be_finished() -> None:
+    left = [100.0]
+    pace = Pace(1, lambda: left[0])
+    assert pace.batches(0) == (1, LEASE_BATCHES)
+    pace.heard(result(4, 1.0))
+    sizes = {}
+    for left[0] in (100.0, 12.7, 1.0, 0.9, 0.0, -5.0):
+        sizes[left[0]] = pace.batches(0)[1]
+    assert sizes == {100.0: 30, 12.7: 12, 1.0: 1, 0.9: 0, 0.0: 0, -5.0: 0}
+    assert pace.batches(1) == (0, 0), "of rows never measured there is no lease once the time is up"
+
+
+def test_what_workers_have_before_them_is_counted() -> None:
+    pace = Pace(2, lambda: 20.0)
+    pace.heard(result(4, 1.0))
+    given = [pace.given(Lease(number, (), cell=0, batches=10)) for number in (1, 2)]
+    assert pace.batches(0)[1] == 10, "each of the two has ten seconds to go"
+    pace.heard(LeaseResult(given[0]))
+    assert pace.batches(0)[1] == 20, "one of them is free"
