@@ -74,6 +74,7 @@ An axis is a list of values, or a mapping with one of these keys:
 | `{linspace: [first, last, count]}` | `count` numbers, evenly spaced, both ends among them |
 | `{file: PATH}` | the lines of a text file; blank lines and lines that start with `#` are skipped |
 | `{glob: PATTERN}` | the paths that match, sorted |
+| `{from: date}` | for `seed`: one number, the day on which the job is read, such as 20261126 |
 | `{random: count}` | for `seed`: that many seeds, drawn from the job's name and the axis, the same ones each time |
 | `{combinatorial: text}` | every text that the variants and wildcards in it can make: [prompts](prompts.md) |
 

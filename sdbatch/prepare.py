@@ -17,7 +17,7 @@ from sdbatch.errors import Problem, RefusedError, SpecError, StoreError
 from sdbatch.plan import Plan
 from sdbatch.render import device
 from sdbatch.sources.names import Sources
-from sdbatch.spec import arrow, load
+from sdbatch.spec import arrow, dates, load, templates
 from sdbatch.spec.grid import Rows
 from sdbatch.spec.schema import JobSpec
 from sdbatch.store.directory import JOB, RunDirectory
@@ -134,7 +134,7 @@ def job(
         from sdbatch.store import c2pa
 
         c2pa.Signer(spec.output.c2pa, spec.base)  # said before anything is made
-    directory = RunDirectory(out or _default_directory(spec))
+    directory = RunDirectory(out or default_directory(spec))
     _check_place(directory.path)
     begun = directory.runs()
     first = begun[0] if begun else None
@@ -173,8 +173,11 @@ def _check_place(path: Path) -> None:
         raise StoreError(f"{path}: {wrong}")
 
 
-def _default_directory(spec: JobSpec) -> Path:
-    return spec.base / spec.output.dir if spec.output.dir else Path("runs") / spec.name
+def default_directory(spec: JobSpec) -> Path:
+    """The run directory of a job that is not told another, as of today."""
+    if not spec.output.dir:
+        return Path("runs") / spec.name
+    return spec.base / templates.compile(spec.output.dir).fill({"date": dates.today().isoformat(), "name": spec.name})
 
 
 def _pins(runs: Sequence[dict[str, Any]]) -> dict[str, str | None]:

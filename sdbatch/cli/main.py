@@ -23,6 +23,7 @@ COMMANDS = (
     "import_",
     "sheet",
     "init",
+    "schedule",
     "models",
     "schema",
     "doctor",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,11 @@ from typing import Any
 from sdbatch.errors import InputError, Problem
 from sdbatch.parameters import PARAMETERS, SEED_MAX, Parameter, check, coerce
 from sdbatch.sources import files, globs
+from sdbatch.spec import dates
 from sdbatch.spec.document import FLOAT, plain, resolve
 from sdbatch.spec.problems import Key, Problems, near, show
 from sdbatch.spec.schema import FORMS, Axis
+from sdbatch.spec.series import draws, linspace
 from sdbatch.spec.sizes import VALUES_MAX
 
 RANGE_MAX = 2**40
@@ -72,6 +72,7 @@ class Reader:
             "file": self._file,
             "glob": self._glob,
             "combinatorial": self._combinatorial,
+            "from": self._from,
         }
         if form not in read:
             raise _Wrong(f"unknown axis form {form!r}{near(form, FORMS)}; allowed: {ALLOWED}{quotes}")
@@ -144,6 +145,13 @@ class Reader:
             raise _Wrong(f"random: there are only {many} values to draw from")
         return [first + step * draw for draw in draws(f"{self.job}\0{name}", many, int(given))]
 
+    def _from(self, name: str, given: Any, key: Key) -> Sequence[Any]:
+        if given != "date":
+            raise _Wrong(f"from: {show(given)} is not date, the day on which the run is begun")
+        if name in PARAMETERS and PARAMETERS[name].kind != "int":
+            raise _Wrong(f"from: date is a whole number such as {dates.number()}; {name} is not one")
+        return [dates.number()]
+
     def _glob(self, name: str, given: Any, key: Key) -> Sequence[Any]:
         if not isinstance(given, str) or not given or "\0" in given:
             raise _Wrong(f"glob: {show(given)} is not a pattern such as photos/**/*.jpg")
@@ -199,35 +207,6 @@ def coerced(name: str, value: Any) -> tuple[Any, str | None]:
     if wrong:
         return value, wrong
     return (coerce(parameter, value) if parameter else value), None
-
-
-def linspace(start: float, stop: float, count: int) -> list[float]:
-    """`count` evenly spaced numbers with both ends, bit for bit as numpy.linspace makes them."""
-    if count == 1:
-        return [start]
-    step = (stop - start) / (count - 1)
-    return [*(at * step + start for at in range(count - 1)), stop]
-
-
-def draws(text: str, many: int, count: int) -> list[int]:
-    """`count` different numbers below `many`, the same for a text each time: the first of a longer draw."""
-    found: dict[int, None] = {}
-    for block in _blocks(text):
-        for number in block:
-            found.setdefault(number % many)
-            if len(found) == count:
-                return list(found)
-    raise AssertionError("blocks never end")
-
-
-def _blocks(text: str) -> Iterator[tuple[int, ...]]:
-    state = hashlib.blake2b(b"sdbatch-random-1\0" + text.encode())
-    counter = 0
-    while True:
-        block = state.copy()
-        block.update(struct.pack("<Q", counter))
-        yield struct.unpack("<16I", block.digest())
-        counter += 1
 
 
 def _lines(base: Path, given: str, links: Path | None) -> list[str]:

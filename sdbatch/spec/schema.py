@@ -18,7 +18,7 @@ LATER_SECTIONS = ("stages", "recipe")
 KEYS = (*SECTIONS, *PARAMETERS)
 """Every top-level key of this version."""
 
-FORMS = ("range", "linspace", "random", "file", "glob", "combinatorial")
+FORMS = ("range", "linspace", "random", "file", "glob", "combinatorial", "from")
 """The ways to write an axis other than as a list."""
 
 ROWS_MAX = 100_000_000
@@ -33,6 +33,8 @@ SAFETY = ("off", "flag", "drop")
 """What the verdict of a model's own safety checker does: nothing, a note in the manifest, or a failed row."""
 FILE_FIELDS = ("id", "row", "stage", "name")
 """Fields that only output.filename has."""
+DIR_FIELDS = ("date", "name")
+"""Fields of output.dir."""
 TEMPLATES = ("prompt", "negative_prompt")
 """Parameters that are templates."""
 
@@ -235,13 +237,14 @@ def _forms(kind: Kind | None) -> list[dict[str, Any]]:
             "prefixItems": [{"type": "number"}, {"type": "number"}, {"type": "integer", "minimum": 1}],
         },
         "random": {"type": "integer", "minimum": 1},
+        "from": {"const": "date"},
         "file": {"type": "string"},
         "glob": {"type": "string"},
         "combinatorial": {"type": "string"},
     }
     fits: dict[Kind | None, tuple[str, ...]] = {
         "text": ("file", "glob", "combinatorial"),
-        "int": ("range", "linspace", "random", "file"),
+        "int": ("range", "linspace", "random", "file", "from"),
         "float": ("range", "linspace", "file"),
         "json": ("range", "linspace", "file", "glob"),
         None: tuple(forms),
@@ -254,7 +257,10 @@ def _forms(kind: Kind | None) -> list[dict[str, Any]]:
 
 def _output() -> dict[str, Any]:
     keys = {
-        "dir": {"type": ["string", "null"], "description": "the run directory, relative to the spec"},
+        "dir": {
+            "type": ["string", "null"],
+            "description": "the run directory, relative to the spec; {date} and {name} are filled in",
+        },
         "filename": {"type": "string", "default": "{id}", "description": "template of a name without extension"},
         "format": {"enum": list(FORMATS), "default": "png"},
         "quality": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},

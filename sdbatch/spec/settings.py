@@ -7,7 +7,7 @@ from typing import Any
 
 from sdbatch.spec import templates
 from sdbatch.spec.problems import Problems, near, show, unknown
-from sdbatch.spec.schema import FORMATS, OUTPUT_KEYS, RENDER, SAFETY, SAVED, SIGNING_KEYS, SWITCH, Setting
+from sdbatch.spec.schema import DIR_FIELDS, FORMATS, OUTPUT_KEYS, RENDER, SAFETY, SAVED, SIGNING_KEYS, SWITCH, Setting
 from sdbatch.types import Output, Signing
 
 Sections = Mapping[str, Any]
@@ -37,7 +37,7 @@ def output(data: Sections, problems: Problems) -> Output:
     """Read `output:`, and `safety:`."""
     found = _section(data, "output", OUTPUT_KEYS, problems)
     checks = {
-        "dir": _text,
+        "dir": _directory,
         "filename": _filename,
         "format": _format,
         "quality": _quality,
@@ -84,6 +84,16 @@ _MADE: dict[str, Callable[[Any], Any]] = {"save": tuple, "c2pa": lambda value: S
 
 def _text(value: Any) -> str | None:
     return None if isinstance(value, str) and value and "\0" not in value else f"{show(value)} is not a text"
+
+
+def _directory(value: Any) -> str | None:
+    if _text(value):
+        return _text(value)
+    try:
+        known = set(templates.fields(value)) <= set(DIR_FIELDS)
+    except ValueError as error:
+        return str(error)
+    return None if known else f"has the fields {', '.join(f'{{{name}}}' for name in DIR_FIELDS)}; double other braces"
 
 
 def _filename(value: Any) -> str | None:
