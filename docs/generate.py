@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +151,16 @@ def spec_page() -> str:
         "|---|---|---|---|---|",
         *(_parameter_line(parameter) for parameter in used),
         "",
-        "[Modes](modes.md) says which mode uses which. These names are reserved for what is not there yet:",
-        *textwrap.wrap(", ".join(f"`{parameter.name}`" for parameter in later) + ".", 120),
+        *textwrap.wrap("[Modes](modes.md) says which mode uses which. " + _reserved(later), 120),
         "",
         SPEC_OTHER,
     ]
     return "\n".join(lines)
+
+
+def _reserved(later: Sequence[Parameter]) -> str:
+    names = ", ".join(f"`{parameter.name}`" for parameter in later)
+    return f"These names are reserved for what is not there yet: {names}." if names else ""
 
 
 def _parameter_line(parameter: Parameter) -> str:

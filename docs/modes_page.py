@@ -23,6 +23,10 @@ MODES_OTHER = """\
 modes take the input picture's own size where `width` or `height` is not given, cut to a multiple of 8. `fit` says how
 an input of another size is brought to it: [Input pictures](inputs.md).
 
+## Speed-ups
+
+`accelerate` computes less than the model asks for: [Lossy speed-ups](accelerate.md).
+
 ## img2img
 
 `strength` is the share of the steps that are taken. So little that no step is left gives the VAE's own round trip of

@@ -118,7 +118,7 @@ PARAMETERS: dict[str, Parameter] = _table(
     Parameter("tile", "int", None, "tile side in pixels", low=8, high=16384, multiple=8),
     Parameter("overlap", "int", None, "pixels of a tile, or of what outpaint adds, that blend a seam", low=0,
               high=8192),
-    Parameter("accelerate", "json", None, "lossy speed-ups"),
+    Parameter("accelerate", "json", None, "lossy speed-ups: {deepcache: N}, {tome: r}, or both in one"),
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from sdbatch.foreign import Found
 from sdbatch.foreign.found import shown
 from sdbatch.parameters import PARAMETERS
 from sdbatch.prompts import loratags
-from sdbatch.sources import files, finetunes, masks
+from sdbatch.sources import acceleration, files, finetunes, masks
 from sdbatch.spec.paths import Move
 from sdbatch.store import carried
 from sdbatch.store.directory import JOB, RUNS, RunDirectory
@@ -98,6 +98,8 @@ def _fitting(found: Found) -> Found:
             wrong = finetunes.problem(name, value)
         elif name == "mask" and value is not None:
             wrong = masks.problem(value)
+        elif name == "accelerate":
+            wrong = acceleration.problem(value)
         if wrong:
             unmapped[name] = shown(wrong)
         elif name in uses:

@@ -10,6 +10,7 @@ from typing import Any
 from sdbatch import plan
 from sdbatch.foreign import Found
 from sdbatch.render import device, fingerprint
+from sdbatch.sources import acceleration
 from sdbatch.types import Render
 
 SIZES = (*range(1, 65), 96, 128)
@@ -24,7 +25,7 @@ class Settings:
         self.usual = device.settings({})
         self._device = device.describe(self.usual.device)
         self._versions = device.versions()
-        self._known: dict[tuple[str, str], Render | None] = {}
+        self._known: dict[tuple[str, ...], Render | None] = {}
 
     def of(self, found: Found) -> Render | None:
         """The settings that made a picture of sdbatch's.
@@ -37,26 +38,25 @@ class Settings:
         wanted, model = found.own.get("fingerprint", ""), found.own.get("model_hash", "")
         if not wanted:
             return None
-        if (wanted, model) not in self._known:
-            self._known[wanted, model] = self._search(wanted, model, found.params)
-        return self._known[wanted, model]
+        versions = {**self._versions, **acceleration.versions(found.params.get("accelerate"))}
+        key = wanted, model, *versions
+        if key not in self._known:
+            self._known[key] = self._search(wanted, model, versions, found.params)
+        return self._known[key]
 
-    def _search(self, wanted: str, model: str, params: Mapping[str, Any]) -> Render | None:
+    def _search(self, wanted: str, model: str, versions: Mapping[str, str], params: Mapping[str, Any]) -> Render | None:
         usual = self._usual_size(params)
-        if self._gives(self.usual, usual, model) == wanted:
+        if fingerprint.of(self.usual, self._device, versions, usual, model) == wanted:
             return self.usual
         for render in self._candidates():
             for size in SIZES:
-                if self._gives(render, size, model) == wanted:
+                if fingerprint.of(render, self._device, versions, size, model) == wanted:
                     return render if size == usual else replace(render, batch_size=size)
         return None
 
     def _usual_size(self, params: Mapping[str, Any]) -> int:
         width, height = (params.get(side) or 512 for side in ("width", "height"))
         return plan.batch_size(self.usual, self._device.memory, width, height)
-
-    def _gives(self, render: Render, size: int, model: str) -> str:
-        return fingerprint.of(render, self._device, self._versions, size, model)
 
     def _candidates(self) -> Iterator[Render]:
         """The usual settings with any number of threads, then one or more of the others changed."""

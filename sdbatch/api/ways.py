@@ -10,6 +10,7 @@ from typing import Any
 from sdbatch import __version__
 from sdbatch.errors import RowError, UsageError
 from sdbatch.render import device, fingerprint
+from sdbatch.sources import acceleration
 from sdbatch.spec.schema import RENDER, Setting
 from sdbatch.types import Render
 
@@ -75,7 +76,8 @@ class Ways:
         """What is otherwise here than when a line was made, in words; nothing where the fingerprint is the same."""
         where = self._device(way.render.device)
         assert where is not None
-        here = fingerprint.of(way.render, where, self._versions, way.size, model_hash, _degraded(line))
+        used = {**self._versions, **acceleration.versions(line.get("accelerate"))}
+        here = fingerprint.of(way.render, where, used, way.size, model_hash, _degraded(line))
         if here == line["fingerprint"]:
             return []
         threads = way.render.threads if where.name == "cpu" else None
@@ -83,7 +85,7 @@ class Ways:
         then = {**{name: line[name] for name in ("device", "dtype", "threads")}, "model": str(line["model_hash"])[:10]}
         versions = _mapping(line["versions"])
         pairs = [(name, then[name], now[name]) for name in now]
-        pairs += [(name, versions.get(name), self._versions.get(name)) for name in {**versions, **self._versions}]
+        pairs += [(name, versions.get(name), used.get(name)) for name in {**versions, **used}]
         found = [
             f"{name} {_said(before)} then, {_said(after)} here" for name, before, after in pairs if before != after
         ]

@@ -10,7 +10,7 @@ from sdbatch.modes import COMMON, sized_by_picture
 ABOUT = "a picture from a prompt that follows the edges, depth or the like of another"
 PIPELINES = {"sd": "StableDiffusionControlNetPipeline"}
 _CONTROL = tuple(f"control_{name}" for name in "image scale start end preprocessor".split())
-USES = COMMON | {"width", "height", "fit", "controlnet", *_CONTROL}
+USES = COMMON | {"width", "height", "fit", "controlnet", "accelerate", *_CONTROL}
 NEEDS = ("controlnet", "control_image")
 SIZED = ("width", "height", "fit")
 PICTURE: str | None = "control_image"

@@ -6,7 +6,7 @@ from sdbatch.modes import COMMON, nothing_wrong, remaking, sized_by_picture
 
 ABOUT = "a picture remade after a prompt that keeps its depth"
 PIPELINES = {"sd-depth": "StableDiffusionDepth2ImgPipeline"}
-USES = COMMON | {"width", "height", "image", "strength", "fit", "depth_image"}
+USES = COMMON | {"width", "height", "image", "strength", "fit", "depth_image", "accelerate"}
 NEEDS = ("image",)
 SIZED = ("width", "height", "fit")
 PICTURE: str | None = "image"

@@ -14,7 +14,7 @@ PIPELINES = {
     "sdxl": "StableDiffusionXLInpaintPipeline",
     "sdxl-inpaint": "StableDiffusionXLInpaintPipeline",
 }
-USES = COMMON | {"image", "outpaint", "overlap"}
+USES = COMMON | {"image", "outpaint", "overlap", "accelerate"}
 NEEDS = ("image", "outpaint")
 SIZED = ("outpaint",)
 PICTURE: str | None = "image"

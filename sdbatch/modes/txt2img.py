@@ -9,7 +9,7 @@ from sdbatch.modes import COMMON, Size, nothing_wrong
 
 ABOUT = "a picture from a prompt and a seed"
 PIPELINES = {"sd": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}
-USES = COMMON | {"width", "height"}
+USES = COMMON | {"width", "height", "accelerate"}
 NEEDS: tuple[str, ...] = ()
 SIZED = ("width", "height")
 PICTURE: str | None = None

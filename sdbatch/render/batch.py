@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdbatch.render import latents, noise
+from sdbatch.render import acceleration, latents, noise
 from sdbatch.render.inputs import Inputs
 from sdbatch.render.models import Models
 from sdbatch.sources.names import Sources
@@ -121,13 +121,16 @@ class Batch:
 
     def call(self, **arguments: Any) -> NDArray[np.float32]:
         """Run the pipeline: (len(rows), height, width, 3) float32 in 0 to 1."""
-        made: NDArray[np.float32] = self.context.pipe(
-            **self.texts,
-            generator=list(self.draws),
-            guidance_scale=self.guidance,
-            output_type="np",
-            **{**self.context.arguments, **arguments},
-        ).images
+        context = self.context
+        params = context.params
+        with acceleration.on(context.pipe, params["accelerate"], (params["width"], params["height"])):
+            made: NDArray[np.float32] = context.pipe(
+                **self.texts,
+                generator=list(self.draws),
+                guidance_scale=self.guidance,
+                output_type="np",
+                **{**context.arguments, **arguments},
+            ).images
         return made
 
     def pictures(self, made: NDArray[np.float32]) -> list[NDArray[np.uint8]]:

@@ -12,7 +12,7 @@ from typing import Any
 from sdbatch import __version__, modes
 from sdbatch.render import device, fingerprint
 from sdbatch.render.batch import Picture
-from sdbatch.sources import masks
+from sdbatch.sources import acceleration, masks
 from sdbatch.sources.models import Model
 from sdbatch.sources.names import Sources
 from sdbatch.store import c2pa, images, metadata, watermark
@@ -80,9 +80,9 @@ class Writer:
             RowError: the picture cannot hold its watermark.
         """
         row, model, output = made.row, made.model, self._task.output
-        printed = self.fingerprint(made.size, model.hash, made.picture.degraded)
         uses = modes.get(row.params["mode"]).USES
         params = {name: value for name, value in row.params.items() if name in uses}
+        printed = self.fingerprint(made.size, model.hash, made.picture.degraded, params.get("accelerate"))
         tunes = self._sources.finetunes.choose(params).listing()
         texts = images.Texts(
             parameters=metadata.parameters_text(params, model.name, model.hash, __version__, tunes),
@@ -123,7 +123,7 @@ class Writer:
             "dtype": render.dtype,
             "batch_size": made.size,
             "threads": render.threads if self.device.name == "cpu" else None,
-            "versions": json.dumps(self._versions, sort_keys=True),
+            "versions": json.dumps(self._used(params.get("accelerate")), sort_keys=True),
             "seconds": round(made.seconds, 6),
             "run": self._task.run,
         }
@@ -132,6 +132,12 @@ class Writer:
         """The content hash of the one picture that is named; None where there is none, or a list."""
         return self._sources.inputs.find(names[0]).sha256 if names and isinstance(names[0], str) else None
 
-    def fingerprint(self, size: int, model_hash: str, degraded: Mapping[str, Any] | None = None) -> str:
+    def fingerprint(
+        self, size: int, model_hash: str, degraded: Mapping[str, Any] | None = None, accelerate: Any = None
+    ) -> str:
         """How pictures are made here; see `fingerprint.of`."""
-        return fingerprint.of(self._task.render, self.device, self._versions, size, model_hash, degraded)
+        return fingerprint.of(self._task.render, self.device, self._used(accelerate), size, model_hash, degraded)
+
+    def _used(self, accelerate: Any) -> dict[str, str]:
+        """Versions of what decides a picture's pixels: of packages for speed-ups only where it has them."""
+        return {**self._versions, **acceleration.versions(accelerate)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sdbatch import modes
 from sdbatch.parameters import PARAMETERS, SEED_MAX, WITH_SIGMAS, steps_problem
-from sdbatch.sources import finetunes, masks
+from sdbatch.sources import acceleration, finetunes, masks
 from sdbatch.spec.columns import Column, combine
 
 
@@ -47,11 +47,15 @@ def _unused(name: str, mode: modes.Mode, given: Mapping[str, Column]) -> Iterato
 
 
 def _named(mode: modes.Mode, given: Mapping[str, Column]) -> Iterator[tuple[str, str]]:
-    """The forms of masks and fine-tunes; whether their files are there is not looked at."""
-    for key in sorted(mode.USES & {"mask", *finetunes.KINDS}):
-        problem = masks.problem if key == "mask" else partial(finetunes.problem, key)
+    """The forms of masks, fine-tunes and speed-ups; whether files are there is not looked at, packages are."""
+    forms: dict[str, Callable[[Any], str | None]] = {
+        "mask": masks.problem,
+        "accelerate": lambda value: acceleration.problem(value) or acceleration.missing(value),
+        **{kind: partial(finetunes.problem, kind) for kind in finetunes.KINDS},
+    }
+    for key in sorted(mode.USES & forms.keys()):
         for value in given[key].values:
-            if value is not None and (wrong := problem(value)):
+            if value is not None and (wrong := forms[key](value)):
                 yield key, wrong
 
 
