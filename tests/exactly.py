@@ -96,6 +96,8 @@ def jobs(
     else:
         more["prompt"] = draw(st.sampled_from(PROMPTS))
     more["guidance_scale"] = draw(st.sampled_from([1, 3, 7.5]))
+    if not small and not kind.startswith("upscale"):
+        more["accelerate"] = draw(st.sampled_from([None, {"deepcache": 2}, {"tome": 0.5}]))
     if not small and draw(st.booleans()):
         axes["guidance_scale"] = [more["guidance_scale"], more["guidance_scale"] + 1]
     return job(kind, axes, **more)

@@ -76,8 +76,8 @@ def _cache(pipe: Any, interval: int) -> None:
     class Counting(DeepCacheSDHelper):
         """DeepCache by the number of the call.
 
-        The package looks for the timestep in the scheduler's list. Samplers that call the UNet twice a step have
-        timesteps twice in it, and of those it finds the first: every call after the first would be a short one.
+        The package looks for the timestep in the scheduler's list. Heun's method has each but the first twice in it,
+        and of two the first is found: with an interval of 2 every call after the first would be a short one.
         """
 
         def wrap_unet_forward(self) -> None:

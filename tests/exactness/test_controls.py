@@ -10,7 +10,7 @@ import pytest
 import torch
 from exactly import PROMPTS, Bench, Job, Pixels, Way, differing, job
 
-from sdbatch.render import noise
+from sdbatch.render import acceleration, noise
 from sdbatch.render.finetunes import FineTunes
 from sdbatch.render.renderer import Renderer
 from sdbatch.render.text import Encoded, Texts
@@ -81,10 +81,22 @@ def fine_tune_left_on(patch: Patch) -> None:
     patch.setattr(FineTunes, "use", lambda self, loras, *rest: use(self, loras, *rest) if loras else False)
 
 
+def speed_up_left_on(patch: Patch) -> None:
+    """Rows without a speed-up are made with that of the rows before."""
+    on, last = acceleration.on, [None]
+
+    def left(pipe: Any, wanted: Any, size: tuple[int, int]) -> Any:
+        last[0] = wanted or last[0]
+        return on(pipe, last[0], size)
+
+    patch.setattr(acceleration, "on", left)
+
+
 ALL = ("alone", "shuffled", "more", "fewer", "three", "continued")
 TEXTS = job("txt2img", {"prompt": PROMPTS[:2], **SEEDS})
 LONG = job("txt2img", {"prompt": PROMPTS[::2], **SEEDS})
 TUNED = job("txt2img", {"loras": [[], ["strong"]], **SEEDS})
+SPED = job("txt2img", {"accelerate": [None, {"tome": 0.5}], **SEEDS})
 CONTROLS = [
     pytest.param(unpadded, job("txt2img", {"guidance_scale": [3, 4, 5], **SEEDS}), ("alone",), id="unpadded"),
     pytest.param(one_generator, TEXTS, ("alone", "shuffled", "more"), id="one generator"),
@@ -93,6 +105,7 @@ CONTROLS = [
     pytest.param(mean_of_neighbours, TEXTS, ("alone", "shuffled", "more"), id="mean of neighbours"),
     pytest.param(length_of_neighbours, LONG, ("alone", "more"), id="length of neighbours"),
     pytest.param(fine_tune_left_on, TUNED, ("alone", "shuffled"), id="fine-tune left on"),
+    pytest.param(speed_up_left_on, SPED, ("alone", "shuffled"), id="speed-up left on"),
 ]
 
 

@@ -31,10 +31,9 @@ def own(unet: torch.nn.Module) -> list[Any]:
 def watched(handmade: Any) -> Iterator[Any]:
     """The demo model, of whose UNet not an attribute may be left changed."""
     pipe = handmade.load()
-    before, modes = own(pipe.unet), torch.are_deterministic_algorithms_enabled()
+    before = own(pipe.unet)
     yield pipe
     assert own(pipe.unet) == before
-    assert torch.are_deterministic_algorithms_enabled() == modes
 
 
 @pytest.mark.parametrize("wanted", [CACHE, MERGE, BOTH], ids=str)
@@ -213,3 +212,18 @@ def test_sdxl(wanted: Any, tiny: Any, rig: Any) -> None:
     plain, together = rig.together(job), rig.together({**job, "accelerate": wanted})
     for one, other, base in zip(together, rig.draw({**job, "accelerate": wanted}), plain, strict=True):
         assert np.array_equal(one, other) and not np.array_equal(one, base)
+
+
+@pytest.mark.parametrize("before", [(False, False), (True, True), (True, False)], ids=str)
+def test_sums_have_an_order_while_tokens_are_merged(before: tuple[bool, bool], watched: Any) -> None:
+    def told() -> tuple[bool, bool]:
+        return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+    given = told()
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    try:
+        with acceleration.on(watched, MERGE, SIZE):
+            assert told() == (True, True)
+        assert told() == before
+    finally:
+        torch.use_deterministic_algorithms(given[0], warn_only=given[1])
