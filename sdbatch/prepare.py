@@ -15,9 +15,11 @@ import pyarrow as pa
 from sdbatch import plan
 from sdbatch.errors import Problem, RefusedError, SpecError, StoreError
 from sdbatch.plan import Plan
+from sdbatch.plan.making import Lines
 from sdbatch.render import device
 from sdbatch.sources.names import Sources
 from sdbatch.spec import arrow, dates, load, templates
+from sdbatch.spec.digests import Digests
 from sdbatch.spec.grid import Rows
 from sdbatch.spec.schema import JobSpec
 from sdbatch.store.directory import JOB, RunDirectory
@@ -47,28 +49,36 @@ class Job:
     hardware: device.Device
     memory: int
 
-    def plan(self, done: Done, held: pa.Array | None = None) -> plan.Plan:
+    def plan(self, done: Done, held: Lines | None = None, lost: Digests | None = None) -> plan.Plan:
         """Plan the rows that are not done nor held back; every row is checked on the way.
+
+        Args:
+            held: ids and row keys of rows that are not to be tried.
+            lost: ids of pictures that cannot stand for another row.
 
         Raises:
             SpecError: a row is impossible, or two pictures would have one file name.
         """
         free = bool(self.rows.fields) or done.free
-        made = self._made(done, held, (free and len(done) > 0) or held is not None)
+        made = self._made(done, held, lost, (free and len(done) > 0) or held is not None)
         if free and not len(done) and held is None and made.duplicates:
-            made = self._made(done, held, True)  # alike in id: whether in everything, row keys say
+            made = self._made(done, held, lost, True)  # alike in id: whether in everything, row keys say
         self.sources.save()
         if not self.rows.unique_names:
             self._check_names()
         return made
 
-    def _made(self, done: Done, held: pa.Array | None, lines: bool) -> Plan:
+    def _made(self, done: Done, held: Lines | None, lost: Digests | None, lines: bool) -> Plan:
         """The plan; without `lines` ids stand for row keys, which is half the work."""
         batches = self.rows.outline(lines)
         if self.spec.output.watermark:
             batches = self._watched(batches)
-        known = done.rows if lines else done.ids
-        return plan.make(batches, known, done.ids, arrow.texts([]) if held is None else held, self.size)
+        known = plan.Known(
+            done.lines() if lines else ((ids, ids) for ids, _ in done.lines()),
+            () if held is None else (held,),
+            Digests.of_bytes(b"") if lost is None else lost,
+        )
+        return plan.make(batches, len(self.rows), self.size, known)
 
     def size(self, key: str, width: int, height: int) -> int:
         """The batch shape of rows of this size."""
@@ -92,7 +102,7 @@ class Job:
     def _check_names(self) -> None:
         problems = []
         line = self.spec.lines.get("output.filename", self.spec.lines.get("output"))
-        for pair in sorted(plan.colliding(self.rows.batches()))[:5]:
+        for pair in sorted(plan.colliding(self.rows.batches(), len(self.rows)))[:5]:
             one, other = self.rows.take(pair)
             if one.path.casefold() == other.path.casefold():
                 message = f"rows {pair[0] + 1} and {pair[1] + 1} would both be {one.path!r}; add {{id}} or another axis"

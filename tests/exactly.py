@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import assume
 from hypothesis import strategies as st
 from PIL import Image
@@ -152,8 +151,7 @@ class Bench:
     def batched(self, given: Job, workers: int = 1) -> Pixels:
         """Every row as a run with so many workers has it."""
         rows = self.rows(given)
-        none = pa.array([], pa.string())
-        planned = plan.make(rows.batches(), none, none, none, lambda *key: RENDER.batch_size)
+        planned = plan.make(rows.batches(), len(rows), lambda *key: RENDER.batch_size)
         return self._made(planned.leases(rows.take, workers), _chance(given), workers)
 
     def alone(self, given: Job, count: int = 3) -> Pixels:

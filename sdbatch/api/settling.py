@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,7 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sdbatch import errors, plan, prepare
+from sdbatch.plan.making import Lines
 from sdbatch.run.dispatch import QUARANTINED, WORKER_DEATHS, WORKER_DIED
+from sdbatch.spec import arrow
+from sdbatch.spec.digests import Digests
 from sdbatch.store import attempts
 from sdbatch.store.directory import now
 from sdbatch.store.manifest import Manifest
@@ -83,8 +85,7 @@ def make_plan(job: prepare.Job, manifest: Manifest, retry: bool | str) -> plan.P
     lost = sorted({row.id for row in rows if not _stands(job, wrote, known[row.id], row)})
     if not lost:
         return planned
-    there = done.ids.filter(pc.invert(pc.is_in(done.ids, value_set=pa.array(lost, pa.string()))))
-    return job.plan(replace(done, ids=there), waiting)
+    return job.plan(done, waiting, Digests.of(arrow.texts(lost)))
 
 
 def record_known(job: prepare.Job, manifest: Manifest, planned: plan.Plan, run: str) -> int:
@@ -128,8 +129,8 @@ def count_deaths(job: prepare.Job, manifest: Manifest) -> None:
     attempts.clear(store)
 
 
-def held(manifest: Manifest, retry: bool | str) -> pa.Array | None:
-    """Row keys of failed rows that are not to be tried again; None where all are.
+def held(manifest: Manifest, retry: bool | str) -> Lines | None:
+    """Ids and row keys of failed rows that are not to be tried again; None where all are.
 
     Args:
         retry: True tries all but those in quarantine; False none, but those that were only in hand when a worker
@@ -146,8 +147,11 @@ def held(manifest: Manifest, retry: bool | str) -> pa.Array | None:
         else:
             keep = error.lower() != wanted
         if keep:
-            waiting.append(row)
-    return pa.array(waiting, pa.string()) if waiting else None
+            waiting.append((line["id"], row))
+    if not waiting:
+        return None
+    ids, rows = (Digests.of(pa.array(keys, pa.string())) for keys in zip(*waiting, strict=True))
+    return ids, rows
 
 
 def feared(manifest: Manifest) -> frozenset[str]:

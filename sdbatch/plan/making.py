@@ -1,138 +1,209 @@
-"""Rows and what is done → a plan: without what is there, rows alike together, cell after cell."""
+"""Rows and what is done → a plan: without what is there, rows alike together, cell after cell.
+
+Rows and lines of the manifest are parted by their ids, so that whatever is asked of a row is answered within its part:
+a row key holds the id, so that rows alike in everything are alike in id too. A row is kept as its number and its
+digests, and what is left of it in the end is its cell.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sdbatch.plan.ordering import Left
 from sdbatch.plan.planned import Cell, Plan
-from sdbatch.spec import arrow, digests
+from sdbatch.plan.runs import ROOM, Columns, Runs, parts
+from sdbatch.spec import arrow
 from sdbatch.spec.digests import Digests
+
+ROWS_A_PART = 1 << 20
+
+Lines = tuple[Digests, Digests]
+"""Ids and row keys of lines."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a directory holds.
+
+    Attributes:
+        done: the manifest's lines, a few at a time.
+        held: rows that are not to be tried.
+        lost: ids of pictures that cannot stand for another row.
+    """
+
+    done: Iterable[Lines] = ()
+    held: Iterable[Lines] = ()
+    lost: Digests = field(default_factory=lambda: Digests.of_bytes(b""))
 
 
 def make(
     batches: Iterable[pa.RecordBatch],
-    done_rows: pa.Array,
-    done_ids: pa.Array,
-    held: pa.Array,
+    count: int,
     size: Callable[[str, int, int], int],
+    known: Known | None = None,
+    *,
+    each: int = ROWS_A_PART,
+    room: int = ROOM,
 ) -> Plan:
     """Take out what is done, find rows alike, group by batch key.
 
     Args:
-        batches: as `spec.grid.Rows` gives them; where they have no row keys, ids stand for them in `done_rows` and
-            `held` too.
-        done_rows, done_ids: row keys and ids of the manifest's lines.
-        held: row keys that are not to be tried.
+        batches: as `spec.grid.Rows` gives them; where they have no row keys, ids stand for them, in `known` too.
+        count: the rows' numbers are below it.
         size: (batch key, width, height) → batch shape.
+        each: about how many rows are looked at together.
+        room: bytes of rows that are kept in memory; the others wait in a temporary file.
+
+    Raises:
+        StoreError: the temporary file cannot be written, or what `known` reads cannot be read.
     """
-    keys: dict[str, int] = {}
-    sizes: list[int] = []
-    parts: list[_Rows] = []
-    for batch in batches:
+    known = known or Known()
+    cells = _Cells(size)
+    left = Left(count, each)
+    found = _Counts()
+    number = parts(count, each)
+    with Runs(room) as runs:
+        for batch in batches:
+            numbers = arrow.values(batch.column("index")).astype(np.uint32)
+            left.put(numbers, cells.of(batch))
+            ids = Digests.of(batch.column("id"))
+            rows = Digests.of(batch.column("row")) if "row" in batch.schema.names else None
+            runs.push("rows", _places(ids, number), {"number": numbers, **_columns(ids, rows)})
+        for kind, lines in (("done", known.done), ("held", known.held)):
+            for ids, keys in lines:
+                runs.push(kind, _places(ids, number), _columns(ids, None if keys is ids else keys))
+        for part in range(number):
+            done, held = (_lines(runs.pull(kind, part)) for kind in ("done", "held"))
+            if (rows_here := runs.pull("rows", part)) is None:
+                found.retired += len(done[0])
+            else:
+                _settle(rows_here, done, held, known.lost, left, found, runs)
+        order, begins, kinds = left.ordered(cells.kinds, runs)
+    recorded = np.sort(np.concatenate([np.array([], np.int64), *found.recorded]))
+    return Plan(found.rows, found.duplicates, found.done, found.held, found.retired, recorded, order, begins, kinds)
+
+
+@dataclass
+class _Counts:
+    rows: int = 0
+    duplicates: int = 0
+    done: int = 0
+    held: int = 0
+    retired: int = 0
+    recorded: list[NDArray[np.int64]] = field(default_factory=list)
+
+
+class _Cells:
+    """The batch keys, numbered as they come."""
+
+    def __init__(self, size: Callable[[str, int, int], int]) -> None:
+        self._size = size
+        self._places: dict[str, int] = {}
+        self.kinds: list[Cell] = []
+
+    def of(self, batch: pa.RecordBatch) -> NDArray[np.int64]:
+        """Which cell each row of a batch is of."""
         key = batch.column("key")
         if not isinstance(key, pa.DictionaryArray):
             key = key.dictionary_encode()
         codes = arrow.values(key.indices)
-        table = np.zeros(len(key.dictionary), np.int32)
+        first = np.zeros(len(key.dictionary), np.int64)
+        first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of a place written twice the last one stays
+        table = np.zeros(len(key.dictionary), np.int64)
         for code, name in enumerate(key.dictionary.to_pylist()):
-            if name not in keys:
-                first = int(np.argmax(codes == code))
-                keys[name] = len(keys)
-                sizes.append(size(name, *(batch.column(side)[first].as_py() for side in ("width", "height"))))
-            table[code] = keys[name]
-        ids = Digests.of(batch.column("id"))
-        rows = Digests.of(batch.column("row")) if "row" in batch.schema.names else ids
-        parts.append(_Rows(arrow.values(batch.column("index")).astype(np.uint32), table[codes], ids, rows))
-    if not parts:
-        nothing = np.array([], np.uint32)
-        return Plan(0, 0, 0, 0, len(done_rows), np.array([], np.int64), nothing, np.array([], bool), ())
-    done = Digests.of(done_rows)
-    there = done if done_ids is done_rows else Digests.of(done_ids)
-    cells = [Cell(name, size, 0, 0) for name, size in zip(keys, sizes, strict=True)]
-    return _order(_Rows.joined(parts), done, there, Digests.of(held), cells)
+            if name not in self._places:
+                self._places[name] = len(self.kinds)
+                width, height = (batch.column(side)[int(first[code])].as_py() for side in ("width", "height"))
+                self.kinds.append(Cell(name, self._size(name, width, height), 0, 0))
+            table[code] = self._places[name]
+        found: NDArray[np.int64] = table[codes]
+        return found
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows by column: number, cell, id, and row key, which is the same object where ids tell rows apart."""
-
-    numbers: NDArray[np.uint32]
-    cells: NDArray[np.int32]
-    ids: Digests
-    rows: Digests
-
-    @classmethod
-    def joined(cls, parts: list[_Rows]) -> _Rows:
-        numbers, cells = (np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "cells"))
-        ids = digests.joined([part.ids for part in parts])
-        same = all(part.rows is part.ids for part in parts)
-        rows = ids if same else digests.joined([part.rows for part in parts])
-        parts.clear()
-        found = cls(numbers, cells, ids, rows)
-        return found if np.all(numbers[1:] > numbers[:-1]) else found[np.argsort(numbers)]
-
-    def __getitem__(self, picks: NDArray[np.bool_] | NDArray[np.int64]) -> _Rows:
-        ids = self.ids[picks]
-        return _Rows(self.numbers[picks], self.cells[picks], ids, ids if self.rows is self.ids else self.rows[picks])
+def _places(ids: Digests, number: int) -> NDArray[np.uint16] | int:
+    return 0 if number == 1 else (ids.high & np.uint64(number - 1)).astype(np.uint16)
 
 
-def _order(rows: _Rows, done_rows: Digests, done_ids: Digests, held: Digests, cells: list[Cell]) -> Plan:
-    total = len(rows.numbers)
-    retired = int(np.count_nonzero(~done_rows.among(rows.rows)))
-    at, heads = rows.rows.heads()
-    if len(at):
-        once = np.ones(total, bool)
-        once[at[at != heads]] = False
-        rows = rows[once]
-    count = len(rows.numbers)
-    finished = rows.rows.among(done_rows)
-    there = ~finished & rows.ids.among(done_ids)
-    waiting = ~(finished | there) & rows.rows.among(held)
-    recorded = rows.numbers[there].astype(np.int64)
-    left = ~(finished | there | waiting)
-    done, kept = int(finished.sum()), int(waiting.sum())
-    if not left.all():
-        rows = rows[left]
-    order, begins = _grouped(rows)
-    codes = rows.cells if order is None else rows.cells[order]
-    number = np.bincount(codes, minlength=len(cells)).tolist()
-    pictures = np.bincount(codes[begins], minlength=len(cells)).tolist()
-    kinds = tuple(Cell(one.key, one.size, n, p) for one, n, p in zip(cells, number, pictures, strict=True))
-    numbers = rows.numbers if order is None else rows.numbers[order]
-    return Plan(count, total - count, done, kept, retired, recorded, numbers, begins, kinds)
+def _columns(ids: Digests, rows: Digests | None) -> Columns:
+    found: Columns = {"high": ids.high, "low": ids.low}
+    return found if rows is None else {**found, "row_high": rows.high, "row_low": rows.low}
 
 
-def _grouped(rows: _Rows) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_]]:
-    """The order: by cell, rows alike in id at the first one's place (None: as it is); and where a new id begins."""
-    count = len(rows.numbers)
-    at, heads = rows.ids.heads()
-    if not len(at):
-        sorted_ = bool(np.all(rows.cells[1:] >= rows.cells[:-1]))
-        return None if sorted_ else np.argsort(rows.cells, kind="stable"), np.ones(count, bool)
-    head = np.arange(count)
-    head[at] = heads
-    order = np.lexsort((head, rows.cells))
-    return order, (np.diff(head[order], prepend=-1) != 0) | (np.diff(rows.cells[order], prepend=-1) != 0)
+def _lines(columns: Columns | None) -> Lines:
+    """Ids and row keys, the same object where ids stand for row keys."""
+    if columns is None:
+        nothing = Digests.of_bytes(b"")
+        return nothing, nothing
+    ids = Digests(columns["high"], columns["low"])
+    return ids, Digests(columns["row_high"], columns["row_low"]) if "row_high" in columns else ids
 
 
-def colliding(batches: Iterable[pa.RecordBatch]) -> list[tuple[int, int]]:
-    """Numbers of rows with different ids whose file names are one, case folded."""
-    numbers, names, ids = [], [], []
-    for batch in batches:
-        numbers.append(arrow.values(batch.column("index")))
-        folded = [path.casefold() for path in batch.column("path").to_pylist()]
-        names.append(np.fromiter((hash(path) for path in folded), np.int64, len(folded)))
-        ids.append(Digests.of(batch.column("id")))
-    if not numbers:
-        return []
-    number, name, identity = np.concatenate(numbers), np.concatenate(names), digests.joined(ids)
-    order = np.argsort(name, kind="stable")
-    name, identity = name[order], identity[order]
-    other = (identity.high[1:] != identity.high[:-1]) | (identity.low[1:] != identity.low[:-1])
-    same = (name[1:] == name[:-1]) & other
-    return [(int(number[order[at]]), int(number[order[at + 1]])) for at in np.flatnonzero(same).tolist()]
+def _settle(columns: Columns, done: Lines, held: Lines, lost: Digests, left: Left, found: _Counts, runs: Runs) -> None:
+    """What becomes of the rows of one part."""
+    numbers, (ids, rows) = columns["number"], _lines(columns)
+    if not np.all(numbers[1:] > numbers[:-1]):
+        order = np.argsort(numbers)
+        numbers, ids, rows = numbers[order], ids[order], ids[order] if rows is ids else rows[order]
+    found.retired += int(np.count_nonzero(~done[1].among(rows)))
+    out = np.zeros(len(numbers), bool)
+    at, heads = rows.heads()
+    out[at[at != heads]] = True  # written twice: alike in everything
+    found.duplicates += int(out.sum())
+    found.rows += int((~out).sum())
+    finished = ~out & rows.among(done[1])
+    out |= finished
+    there = ~out & ids.among(done[0])
+    if len(lost):
+        there &= ~ids.among(lost)
+    out |= there
+    waiting = ~out & rows.among(held[1])
+    out |= waiting
+    found.done += int(finished.sum())
+    found.held += int(waiting.sum())
+    if there.any():
+        found.recorded.append(numbers[there].astype(np.int64))
+    if out.any():
+        left.drop(numbers[out])
+        numbers, ids = numbers[~out], ids[~out]
+    at, heads = ids.heads()
+    follow = at != heads
+    left.join(numbers[at[follow]], numbers[heads[follow]], runs)
+
+
+def colliding(
+    batches: Iterable[pa.RecordBatch], count: int, *, each: int = ROWS_A_PART, room: int = ROOM
+) -> list[tuple[int, int]]:
+    """Numbers of rows with different ids whose file names are one, case folded.
+
+    Args:
+        count, each, room: as of `make`.
+
+    Raises:
+        StoreError: the temporary file cannot be written.
+    """
+    number = parts(count, each)
+    found: list[tuple[int, int]] = []
+    with Runs(room) as runs:
+        for batch in batches:
+            folded = [path.casefold() for path in batch.column("path").to_pylist()]
+            names = np.fromiter((hash(path) for path in folded), np.int64, len(folded))
+            numbers = arrow.values(batch.column("index")).astype(np.uint32)
+            places = 0 if number == 1 else (names & (number - 1)).astype(np.uint16)
+            ids = _columns(Digests.of(batch.column("id")), None)
+            runs.push("names", places, {"number": numbers, "name": names, **ids})
+        for part in range(number):
+            if (columns := runs.pull("names", part)) is not None:
+                found += _one_name(columns)
+    return found
+
+
+def _one_name(columns: Columns) -> list[tuple[int, int]]:
+    order = np.lexsort((columns["number"], columns["name"]))
+    number, name, high, low = (columns[key][order] for key in ("number", "name", "high", "low"))
+    same = (name[1:] == name[:-1]) & ((high[1:] != high[:-1]) | (low[1:] != low[:-1]))
+    return [(int(number[at]), int(number[at + 1])) for at in np.flatnonzero(same).tolist()]

@@ -60,6 +60,12 @@ class Digests:
     def __getitem__(self, picks: NDArray[np.bool_] | NDArray[np.int64]) -> Digests:
         return Digests(self.high[picks], self.low[picks])
 
+    def texts(self) -> list[str]:
+        """The digests as hex texts."""
+        halves = [half.view(np.uint8).reshape(len(self), -1) for half in (self.high, self.low)]
+        text = np.concatenate(halves, axis=1).tobytes().hex()
+        return [text[at : at + 2 * BYTES] for at in range(0, len(text), 2 * BYTES)]
+
     def among(self, others: Digests) -> NDArray[np.bool_]:
         """Which of these are among the others."""
         found = np.zeros(len(self), bool)

@@ -22,7 +22,7 @@ FORMS = ("range", "linspace", "random", "file", "glob", "combinatorial", "from")
 """The ways to write an axis other than as a list."""
 
 ROWS_MAX = 100_000_000
-"""Most rows of a job; a plan of so many takes about 6 GB."""
+"""Most rows of a job; a plan of so many takes about 1 GB of memory, and 4 GB of temporary files."""
 TABLES = (".parquet", ".csv", ".jsonl")
 FORMATS = ("png", "webp", "jpeg")
 OUTPUT_KEYS = ("dir", "filename", "format", "quality", "save", "watermark", "c2pa")

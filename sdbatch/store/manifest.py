@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from sdbatch.errors import StoreError
 from sdbatch.parameters import PARAMETERS
+from sdbatch.spec.digests import Digests
 from sdbatch.store.base import Store
 from sdbatch.types import Failure, Record, Row
 
@@ -90,14 +92,28 @@ def row(line: Mapping[str, Any], params: Mapping[str, Any]) -> Row:
 
 @dataclass(frozen=True)
 class Done:
-    """What a directory already holds, by column: (n,) row keys and ids; `free`: some have free columns."""
+    """What a directory already holds, a part of the manifest at a time.
 
-    rows: pa.Array = field(default_factory=lambda: pa.nulls(0, pa.string()))
-    ids: pa.Array = field(default_factory=lambda: pa.nulls(0, pa.string()))
+    Attributes:
+        count: how many lines there are.
+        free: some have free columns.
+        parts: reads a part's ids and row keys; StoreError where it is damaged.
+    """
+
+    count: int = 0
     free: bool = False
+    parts: Sequence[Callable[[], tuple[Digests, Digests]]] = ()
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.count
+
+    def lines(self) -> Iterator[tuple[Digests, Digests]]:
+        """Ids and row keys, a part after the other.
+
+        Raises:
+            StoreError: a part cannot be read.
+        """
+        return (read() for read in self.parts)
 
 
 class Manifest:
@@ -151,9 +167,10 @@ class Manifest:
         return paths
 
     def done(self) -> Done:
-        """Row keys and ids of every line."""
-        table = self.read(["row", "id"])
-        return Done(table.column("row").combine_chunks(), table.column("id").combine_chunks(), bool(self._fields))
+        """Ids and row keys of every line, each part of them read when it is asked for."""
+        paths = [path for path in self._store.list(FOLDER) if path.endswith(".parquet")]
+        count = sum(self._lines_of(path) for path in paths)
+        return Done(count, bool(self._fields), [partial(self._digests, path) for path in paths])
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All parts as one table; `columns` limits what is read.
@@ -186,6 +203,15 @@ class Manifest:
     def _schema_of(self, path: str) -> pa.Schema:
         with _readable(self._store, path):
             return pq.read_schema(io.BytesIO(self._store.read(path) or b""))
+
+    def _lines_of(self, path: str) -> int:
+        with _readable(self._store, path):
+            return int(pq.read_metadata(io.BytesIO(self._store.read(path) or b"")).num_rows)
+
+    def _digests(self, path: str) -> tuple[Digests, Digests]:
+        table = self._wide(path, pa.schema([self._schema.field(name) for name in ("id", "row")]))
+        with _readable(self._store, path):
+            return Digests.of(table.column("id")), Digests.of(table.column("row"))
 
     def _part(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         with _readable(self._store, path):

@@ -97,8 +97,10 @@ def test_done_is_every_line_once_committed(store: LocalStore) -> None:
     manifest = write(store, "r", [line(1), line(2)])
     manifest.commit([line(3)])
     done = Manifest(store, "").done()
-    assert sorted(done.ids.to_pylist()) == [f"{number:020x}" for number in (1, 2, 3)]
-    assert sorted(done.rows.to_pylist()) == [f"{number + 1000:020x}" for number in (1, 2, 3)]
+    assert (len(done), done.free) == (3, False)
+    ids, rows = zip(*done.lines(), strict=True)
+    assert sorted(text for part in ids for text in part.texts()) == [f"{number:020x}" for number in (1, 2, 3)]
+    assert sorted(text for part in rows for text in part.texts()) == [f"{number + 1000:020x}" for number in (1, 2, 3)]
 
 
 def test_failures_go_beside_and_are_not_done(store: LocalStore) -> None:
@@ -106,7 +108,7 @@ def test_failures_go_beside_and_are_not_done(store: LocalStore) -> None:
     manifest.commit([line(1)], [failure(2, "PictureError")])
     manifest.commit([], [failure(3)])
     manifest.commit([])
-    assert Manifest(store, "").done().ids.to_pylist() == [f"{1:020x}"]
+    assert [ids.texts() for ids, _ in Manifest(store, "").done().lines()] == [[f"{1:020x}"]]
     lost = Manifest(store, "").failures().to_pylist()
     assert [(one["id"], one["error"], one["run"], one["attempt"]) for one in lost] == [
         (f"{2:020x}", "PictureError", "r", 1), (f"{3:020x}", "RowError", "r", 1),
