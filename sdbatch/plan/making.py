@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -125,8 +126,13 @@ class _Cells:
         return found
 
 
-def _places(ids: Digests, number: int) -> NDArray[np.uint16] | int:
-    return 0 if number == 1 else (ids.high & np.uint64(number - 1)).astype(np.uint16)
+def _places(ids: Digests, number: int) -> NDArray[Any] | int:
+    return 0 if number == 1 else _small(ids.high & np.uint64(number - 1), number)
+
+
+def _small(places: NDArray[Any], number: int) -> NDArray[Any]:
+    """Places below `number` in the type that is sorted fastest."""
+    return places.astype(np.uint8 if number <= 256 else np.uint16)
 
 
 def _columns(ids: Digests, rows: Digests | None) -> Columns:
@@ -193,7 +199,7 @@ def colliding(
             folded = [path.casefold() for path in batch.column("path").to_pylist()]
             names = np.fromiter((hash(path) for path in folded), np.int64, len(folded))
             numbers = arrow.values(batch.column("index")).astype(np.uint32)
-            places = 0 if number == 1 else (names & (number - 1)).astype(np.uint16)
+            places = 0 if number == 1 else _small(names & (number - 1), number)
             ids = _columns(Digests.of(batch.column("id")), None)
             runs.push("names", places, {"number": numbers, "name": names, **ids})
         for part in range(number):

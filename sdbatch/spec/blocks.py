@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sdbatch.parameters import PARAMETERS
 from sdbatch.spec import ids
-from sdbatch.spec.columns import Column, numbered
+from sdbatch.spec.columns import Column, chosen, numbered
 from sdbatch.spec.paths import NAMING, Move
 from sdbatch.spec.schema import JobSpec
 
@@ -53,17 +53,25 @@ class Block:
     def columns(self, numbers: NDArray[np.int64]) -> dict[str, Column]:
         """The block's own columns for rows by number."""
         found = {name: Column([value]) for name, value in self.constants.items()}
-        rest = numbers
+        rest, counts = numbers, np.ones(len(numbers), np.int64)
         for group in reversed(self.groups):
             rest, local = np.divmod(rest, group.size)
             picks, codes = numbered(local)
+            codes = codes if len(codes) == len(numbers) else np.repeat(codes, counts)
+            rest, counts = _runs(rest, counts)
             for name, values in group.columns.items():
                 if isinstance(values, pa.ChunkedArray):
-                    chosen = _cells(name, values.take(pa.array(picks)), self.constants.get(name), group.move)
+                    cells = _cells(name, values.take(pa.array(picks)), self.constants.get(name), group.move)
+                    found[name] = Column(cells, codes)
                 else:
-                    chosen = [values[pick] for pick in picks.tolist()]
-                found[name] = Column(chosen, codes)
+                    found[name] = Column(chosen(values, picks), codes)
         return found
+
+
+def _runs(rest: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers that repeat, once for each time they do, and how many rows that is: slow axes are alike for long."""
+    starts = np.flatnonzero(np.concatenate([[True], rest[1:] != rest[:-1]]))
+    return rest[starts], np.add.reduceat(counts, starts)
 
 
 def main_block(job: JobSpec, table: pa.Table | None) -> Block:

@@ -36,7 +36,8 @@ def problems(mode: modes.Mode, given: Mapping[str, Column], kinds: Sequence[str]
             yield "model", _unfit(name, mode, kind)
     if not missing:
         yield from _together(mode, given, kinds)
-    if any(not 0 <= seed <= SEED_MAX for seed in given["seed"].values):
+    low, high = given["seed"].bounds()
+    if not 0 <= low <= high <= SEED_MAX:
         yield "seed", f"is outside 0 to {SEED_MAX}"
 
 

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+_PACKED = 2**62
+
+
+class Ints(Sequence[int]):
+    """Whole numbers of an axis, packed: a list of as many Python objects takes more time than what is done with them.
+
+    Args:
+        packed: (k,) int64.
+    """
+
+    __slots__ = ("packed",)
+
+    def __init__(self, packed: NDArray[np.int64]) -> None:
+        self.packed = packed
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> Ints: ...
+    def __getitem__(self, at: int | slice) -> int | Ints:
+        return Ints(self.packed[at]) if isinstance(at, slice) else int(self.packed[at])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.packed.tolist())
+
+
+def chosen(values: Sequence[Any], picks: NDArray[np.int64]) -> Sequence[Any]:
+    """Some of the values; those of a range, or of packed ones, are packed."""
+    if isinstance(values, Ints):
+        return Ints(values.packed[picks])
+    if isinstance(values, range) and values and max(abs(values[0]), abs(values[-1]), abs(values.step)) < _PACKED:
+        return Ints(values.start + values.step * picks)
+    return [values[pick] for pick in picks.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +67,17 @@ class Column:
         """Apply a function once a value."""
         return Column([function(value) for value in self.values], self.codes)
 
+    def bounds(self) -> tuple[Any, Any]:
+        """The least and the greatest value."""
+        if isinstance(self.values, Ints):
+            return int(self.values.packed.min()), int(self.values.packed.max())
+        return min(self.values), max(self.values)
+
     def spread(self, count: int) -> list[Any]:
         """The values of all rows, as a list of `count`."""
         if self.codes is None:
             return [self.values[0]] * count
-        values = self.values
+        values = list(self.values)
         return [values[code] for code in self.codes.tolist()]
 
     def places(self, count: int) -> NDArray[np.int64]:
@@ -51,7 +94,7 @@ class Column:
         used = np.flatnonzero(np.bincount(codes, minlength=len(self.values)))
         places = np.zeros(len(self.values), np.int64)
         places[used] = np.arange(len(used))
-        return Column([self.values[code] for code in used.tolist()], places[codes])
+        return Column(chosen(self.values, used), places[codes])
 
 
 def combine(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], NDArray[np.int64] | None]:
@@ -59,10 +102,13 @@ def combine(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], NDArray[n
     varying = [(column.codes, len(column.values)) for column in columns if column.codes is not None]
     if not varying:
         return [tuple(column.values[0] for column in columns)], None
-    joint = np.zeros(len(varying[0][0]), np.int64)
-    for codes, count in varying:
-        # Numbered anew after each column, so that the product of many counts cannot overflow.
-        kinds, joint = numbered(joint * count + codes)
+    joint, span = varying[0]
+    for codes, count in varying[1:]:
+        if span * count > 4 * len(joint):  # numbered anew, so that the product of many counts cannot overflow
+            kinds, joint = numbered(joint)
+            span = len(kinds)
+        joint, span = joint * count + codes, span * count
+    kinds, joint = numbered(joint)
     first = np.empty(len(kinds), np.int64)
     first[joint[::-1]] = np.arange(len(joint) - 1, -1, -1)  # of a place written twice the last one stays
     return list(zip(*(_chosen(column, first) for column in columns), strict=True)), joint
@@ -72,6 +118,8 @@ def numbered(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     """The different numbers in order, and which one each is; numbers that lie close are not sorted for it."""
     low = int(numbers.min()) if len(numbers) else 0
     span = int(numbers.max()) - low + 1 if len(numbers) else 0
+    if span == len(numbers) and bool(np.all(numbers[1:] > numbers[:-1])):
+        return numbers, np.arange(span)
     if span > 4 * len(numbers) + 1024:
         kinds, places = np.unique(numbers, return_inverse=True)
         return kinds, places.astype(np.int64)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -20,14 +19,14 @@ from numpy.typing import NDArray
 from sdbatch import modes
 from sdbatch.errors import Problem, SpecError, UsageError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.spec import arrow, checks, ids, keys, templates
+from sdbatch.spec import arrow, checks, hashers, hashing, ids, keys, templates
+from sdbatch.spec.batch import STAGE, Batch
 from sdbatch.spec.blocks import TEMPLATED, Block, main_block, matches
-from sdbatch.spec.columns import Column, merge
+from sdbatch.spec.columns import Column, Ints, merge
 from sdbatch.spec.filling import Filler
 from sdbatch.spec.schema import ROWS_MAX, JobSpec
 from sdbatch.types import Row
 
-STAGE = "main"
 BATCH = 65_536
 
 
@@ -48,7 +47,7 @@ class Names(Protocol):
 
 
 _KEY = [("key", pa.dictionary(pa.int64(), pa.string())), ("width", pa.int32()), ("height", pa.int32())]
-_DIGEST = pa.binary(ids.DIGEST_BYTES)
+_DIGEST = pa.binary(hashing.DIGEST_BYTES)
 OUTLINE = pa.schema([("index", pa.int64()), ("id", _DIGEST), *_KEY])
 OUTLINE_LINES = pa.schema([("index", pa.int64()), ("id", _DIGEST), ("row", _DIGEST), *_KEY])
 SCHEMA = pa.schema(
@@ -62,30 +61,6 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Rows in hand: every parameter and free column, and what follows from them."""
-
-    numbers: NDArray[np.int64]
-    columns: Mapping[str, Column]
-    params: Mapping[str, Column]
-    templates: Mapping[str, Column]
-    fields: Mapping[str, Column]
-    digests: bytes
-    keys: Column
-
-    @cached_property
-    def ids(self) -> list[str]:
-        """The ids as hex texts."""
-        text, size = self.digests.hex(), 2 * ids.DIGEST_BYTES
-        return [text[at : at + size] for at in range(0, len(text), size)]
-
-    @cached_property
-    def rows(self) -> list[str]:
-        """The row keys."""
-        return keys.line_keys(self.ids, STAGE, self.fields, len(self.numbers))
 
 
 class Rows:
@@ -128,19 +103,16 @@ class Rows:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Stream the rows as Arrow: number, id, row key, path, batch key and size."""
-        for start in range(0, len(self), BATCH):
-            batch = self._make(np.arange(start, min(start + BATCH, len(self)), dtype=np.int64))
-            for part in batch:
-                count = len(part.numbers)
-                yield pa.record_batch(
-                    [
-                        arrow.numbers(part.numbers),
-                        *(arrow.texts(column) for column in (part.ids, part.rows, self._paths(part))),
-                        arrow.texts(part.keys.spread(count)),
-                        *self._sides(part),
-                    ],
-                    schema=SCHEMA,
-                )
+        for part in self._hashed(lines=True):
+            yield pa.record_batch(
+                [
+                    arrow.numbers(part.numbers),
+                    *(arrow.texts(column) for column in (part.ids, part.rows, self._paths(part))),
+                    arrow.texts(part.keys.spread(len(part.numbers))),
+                    *self._sides(part),
+                ],
+                schema=SCHEMA,
+            )
 
     def outline(self, lines: bool) -> Iterator[pa.RecordBatch]:
         """Stream what a plan is made of, in numbers: number, id, batch key and size.
@@ -148,17 +120,23 @@ class Rows:
         Args:
             lines: row keys too; without free columns they follow from the ids.
         """
-        for start in range(0, len(self), BATCH):
-            for part in self._make(np.arange(start, min(start + BATCH, len(self)), dtype=np.int64)):
-                count = len(part.numbers)
-                if self._job.output.filename != "{id}":
-                    self._paths(part)  # says what cannot be filled
-                columns = [arrow.numbers(part.numbers), arrow.binary(part.digests, _DIGEST)]
-                if lines:
-                    columns.append(arrow.binary(bytes.fromhex("".join(part.rows)), _DIGEST))
-                columns.append(arrow.dictionary(part.keys.values, part.keys.places(count)))
-                columns.extend(self._sides(part))
-                yield pa.RecordBatch.from_arrays(columns, schema=OUTLINE_LINES if lines else OUTLINE)
+        schema = OUTLINE_LINES if lines else OUTLINE
+        for part in self._hashed(lines):
+            if self._job.output.filename != "{id}":
+                self._paths(part)  # says what cannot be filled
+            key = arrow.dictionary(part.keys.values, part.keys.places(len(part.numbers)))
+            digests = (arrow.binary(raw, _DIGEST) for raw in (part.digests if lines else (part.answer,)))
+            columns = [arrow.numbers(part.numbers), *digests, key, *self._sides(part)]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _hashed(self, lines: bool) -> Iterator[Batch]:
+        """All rows, a batch at a time, their ids hashed, and with `lines` their row keys."""
+        starts = range(0, len(self), BATCH)
+        numbers = (np.arange(start, min(start + BATCH, len(self)), dtype=np.int64) for start in starts)
+        parts = (part for some in numbers for part in self._make(some))
+        with hashers.Hashers(hashers.fitting(len(self))) as processes:
+            for part, answer in processes.ordered((part, part.lined() if lines else part.work) for part in parts):
+                yield replace(part, answer=answer)
 
     def take(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[Row]:
         """Make rows by number, in the order asked for."""
@@ -178,11 +156,11 @@ class Rows:
                 )
         return [made[number] for number in wanted.tolist()]
 
-    def _sides(self, part: _Batch) -> Iterator[pa.Array]:
+    def _sides(self, part: Batch) -> Iterator[pa.Array]:
         for column in (part.params["width"], part.params["height"]):
             yield arrow.numbers(np.array(column.values, np.int32)[column.places(len(part.numbers))])
 
-    def _make(self, numbers: NDArray[np.int64]) -> Iterator[_Batch]:
+    def _make(self, numbers: NDArray[np.int64]) -> Iterator[Batch]:
         """Sorted numbers, cut where blocks and modes change."""
         for at, block in enumerate(self._blocks):
             low, high = self._starts[at], self._starts[at + 1]
@@ -202,12 +180,10 @@ class Rows:
                     part = {key: column.take(picks) for key, column in columns.items()}
                     yield self._finish(here[picks], {**part, "mode": Column([name])})
 
-    def _finish(self, numbers: NDArray[np.int64], columns: dict[str, Column]) -> _Batch:
+    def _finish(self, numbers: NDArray[np.int64], columns: dict[str, Column]) -> Batch:
         count = len(numbers)
         given = {
-            name: columns[name].map(partial(_given, parameter.default))
-            if name in columns
-            else Column([parameter.default])
+            name: _filled(columns[name], parameter.default) if name in columns else Column([parameter.default])
             for name, parameter in PARAMETERS.items()
         }
         mode = self._mode(given["mode"].values[0])
@@ -218,13 +194,13 @@ class Rows:
         written = {name: given[name] for name in TEMPLATED}
         given |= self._filler.fill(given, columns)
         full = {name: fields.get(name, Column([None])) for name in self.fields}
-        return _Batch(
+        return Batch(
             numbers=numbers,
             columns=columns,
             params=given,
             templates=written,
             fields=full,
-            digests=keys.picture_digests(mode.USES, given, models, self._names.content, count),
+            work=keys.pictures(mode.USES, given, models, self._names.content, count),
             keys=keys.batch_keys(mode.USES, given, models),
         )
 
@@ -247,16 +223,20 @@ class Rows:
         sizes = merge([models, picture, *(given[name] for name in mode.SIZED)], size)
         return {"width": sizes.map(itemgetter(0)), "height": sizes.map(itemgetter(1))}
 
-    def _paths(self, part: _Batch) -> list[str]:
+    def _paths(self, part: Batch) -> list[str]:
         if self._job.output.filename == "{id}":
             return [f"images/{name}.{self._extension}" for name in part.ids]
         columns, count = {**part.columns, **part.params}, len(part.numbers)
         used = [name for name in self._filename.fields if name not in ("id", "row", "stage", "name")]
         lists = {name: columns[name].spread(count) if name in columns else [None] * count for name in used}
         paths = []
+        if "id" in self._filename.fields:
+            lists["id"] = part.ids
+        if "row" in self._filename.fields:
+            lists["row"] = part.rows
         for at in range(count):
             values = {name: values[at] for name, values in lists.items()}
-            values |= {"id": part.ids[at], "row": part.rows[at], "stage": STAGE, "name": self._job.name}
+            values |= {"stage": STAGE, "name": self._job.name}
             try:
                 paths.append(f"images/{templates.file_name(self._filename, values)}.{self._extension}")
             except (KeyError, ValueError) as error:
@@ -276,8 +256,11 @@ class Rows:
         return Problem(os.path.relpath(path) if path else None, line, key, message)
 
 
-def _given(default: Any, value: Any) -> Any:
-    return default if value is None else value
+def _filled(column: Column, default: Any) -> Column:
+    """The default in place of what is missing; packed numbers are all there."""
+    if isinstance(column.values, Ints):
+        return column
+    return column.map(lambda value: default if value is None else value)
 
 
 def _text(value: Any) -> str | None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from sdbatch.spec.hashing import DIGEST_BYTES
+
 VERSION = b"sdbatch-id-1\n"
-DIGEST_BYTES = 10
 
 
 def canonical(value: Any) -> str:
@@ -42,42 +43,10 @@ def picture_id(values: Mapping[str, Any]) -> str:
     return hashlib.blake2b(VERSION + body, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def picture_digests(head: bytes, middle: Iterable[bytes], tails: Iterable[bytes]) -> bytes:
-    """Ids of many rows, one after the other: what all share, what many share (the same object), what is a row's own."""
-    base = hashlib.blake2b(VERSION + head, digest_size=DIGEST_BYTES)
-    states: dict[bytes, Callable[[], Any]] = {}
-    found: list[bytes] = []
-    for shared, own in zip(middle, tails, strict=True):
-        if shared not in states:
-            begun = base.copy()
-            begun.update(shared)
-            states[shared] = begun.copy
-        state = states[shared]()
-        state.update(own)
-        found.append(state.digest())
-    return b"".join(found)
-
-
-def line_key(identity: str, stage: str, fields: Mapping[str, str | None]) -> str:
-    """The `row` key: id, stage and free columns."""
-    return line_keys([identity], [line_tail(stage, fields)])[0]
-
-
 def line_tail(stage: str, fields: Mapping[str, str | None]) -> bytes:
     """What of a `row` key's text comes after the id."""
     text = canonical([stage, {name: fields[name] for name in sorted(fields)}])
     return text[1:].encode("utf-8", "surrogatepass")
-
-
-def line_keys(identities: Sequence[str], tails: Sequence[bytes]) -> list[str]:
-    """The `row` keys of many rows."""
-    base = hashlib.blake2b(b'["', digest_size=DIGEST_BYTES)
-    found = []
-    for identity, tail in zip(identities, tails, strict=True):
-        state = base.copy()
-        state.update(identity.encode() + b'",' + tail)
-        found.append(state.hexdigest())
-    return found
 
 
 def _plain(value: Any) -> Any:

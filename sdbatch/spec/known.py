@@ -9,7 +9,7 @@ from typing import Any
 from sdbatch import modes, parameters
 from sdbatch.errors import RowError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.spec import checks, keys
+from sdbatch.spec import checks, hashing, keys
 from sdbatch.spec.columns import Column
 from sdbatch.spec.grid import Names
 
@@ -51,7 +51,7 @@ def known(params: Mapping[str, Any], names: Names) -> Known:
         raise RowError(f"{key}: {message}")
     full = {**params, **_size(mode, params, model, names)}
     given = {name: Column([value]) for name, value in full.items()}
-    identity = keys.picture_digests(mode.USES, given, Column([model]), names.content, 1).hex()
+    identity = hashing.digests(keys.pictures(mode.USES, given, Column([model]), names.content, 1)).hex()
     return Known(full, identity, keys.batch_keys(mode.USES, given, Column([model])).values[0], model[0])
 
 
