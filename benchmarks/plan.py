@@ -57,7 +57,8 @@ def finish(home: Path, rows: int, part: int) -> None:
     import pyarrow as pa
 
     from sdbatch import prepare
-    from sdbatch.store.manifest import FOLDER, part_bytes, schema
+    from sdbatch.store.manifest import FOLDER, schema
+    from sdbatch.store.parts import part_bytes
 
     made = prepare.job(job(home, rows), out=home / "run")
     columns = schema(made.rows.fields)

@@ -9,7 +9,7 @@ from typing import Any
 from sdbatch import api
 from sdbatch.api.again import Verified
 from sdbatch.store.directory import RunDirectory
-from sdbatch.store.manifest import part_bytes
+from sdbatch.store.parts import part_bytes
 
 JOB: dict[str, Any] = {
     "name": "small",

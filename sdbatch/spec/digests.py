@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ _NIBBLES = np.full(256, _NO_DIGIT, np.uint8)
 _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Digests:
     """Digests of n rows.
 
@@ -66,36 +67,43 @@ class Digests:
         text = np.concatenate(halves, axis=1).tobytes().hex()
         return [text[at : at + 2 * BYTES] for at in range(0, len(text), 2 * BYTES)]
 
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return np.argsort(self.high)
+
+    @cached_property
+    def _inorder(self) -> NDArray[np.uint64]:
+        return self.high[self._order]
+
     def among(self, others: Digests) -> NDArray[np.bool_]:
         """Which of these are among the others."""
         found = np.zeros(len(self), bool)
         if not len(others):
             return found
-        order = np.argsort(others.high)
-        high, low = others.high[order], others.low[order]
+        high, low = others._inorder, others.low[others._order]
         for part in _parts(len(self)):
-            at = np.searchsorted(high, self.high[part])
+            mine = self._order[part]
+            own_high, own_low = self._inorder[part], self.low[mine]
+            at = np.searchsorted(high, own_high)  # both are in order, so that it reads what it read just before
             open_ = np.flatnonzero(at < len(high))
             at = at[open_]
             while len(open_):  # as long as first halves agree: once, but for lines that repeat
-                alike = high[at] == self.high[part][open_]
-                same = alike & (low[at] == self.low[part][open_])
-                found[part][open_[same]] = True
+                alike = high[at] == own_high[open_]
+                same = alike & (low[at] == own_low[open_])
+                found[mine[open_[same]]] = True
                 on = alike & ~same & (at + 1 < len(high))
                 open_, at = open_[on], at[on] + 1
         return found
 
     def heads(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where a digest stands more than once: its places, and the first place of each one's digest."""
-        inorder = np.sort(self.high)
-        twice = inorder[1:][inorder[1:] == inorder[:-1]]
-        nothing = np.array([], np.int64)
-        if not len(twice):
-            return nothing, nothing
-        places = [np.flatnonzero(_within(twice, self.high[part])) + part.start for part in _parts(len(self))]
-        at = np.concatenate(places)
-        order = np.lexsort((at, self.low[at], self.high[at]))
-        at = at[order]
+        high = self._inorder
+        twice = np.zeros(len(high) + 1, bool)
+        twice[1:-1] = high[1:] == high[:-1]
+        at = np.sort(self._order[twice[1:] | twice[:-1]])
+        if not len(at):
+            return at, at
+        at = at[np.lexsort((at, self.low[at], self.high[at]))]
         own = self[at]
         new = np.ones(len(at), bool)
         new[1:] = (own.high[1:] != own.high[:-1]) | (own.low[1:] != own.low[:-1])
@@ -105,11 +113,6 @@ class Digests:
 def joined(parts: Sequence[Digests]) -> Digests:
     """One after the other."""
     return Digests(np.concatenate([part.high for part in parts]), np.concatenate([part.low for part in parts]))
-
-
-def _within(inorder: NDArray[np.uint64], values: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    at = np.minimum(np.searchsorted(inorder, values), len(inorder) - 1)
-    return inorder[at] == values
 
 
 def _parts(count: int) -> Iterator[slice]:

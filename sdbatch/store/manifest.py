@@ -6,22 +6,21 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sdbatch.errors import StoreError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.spec.digests import Digests
 from sdbatch.store.base import Store
+from sdbatch.store.parts import Lines, Parts, part_bytes, readable, widen
 from sdbatch.types import Failure, Record, Row
 
 SCHEMA_VERSION = 1
 """Of what columns mean; a new column leaves it, and is null in older lines."""
 FOLDER, FAILURES = "manifest", "failures"
+_FREE = "field_"
 _TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "json": pa.string()}
 _HEAD = [(name, pa.string()) for name in ("row", "id", "stage", "path")]
 _TAIL = [
@@ -92,28 +91,20 @@ def row(line: Mapping[str, Any], params: Mapping[str, Any]) -> Row:
 
 @dataclass(frozen=True)
 class Done:
-    """What a directory already holds, a part of the manifest at a time.
+    """What a directory already holds.
 
     Attributes:
         count: how many lines there are.
         free: some have free columns.
-        parts: reads a part's ids and row keys; StoreError where it is damaged.
+        lines: reads ids and row keys, some at a time; StoreError where a part is damaged.
     """
 
     count: int = 0
     free: bool = False
-    parts: Sequence[Callable[[], tuple[Digests, Digests]]] = ()
+    lines: Callable[[], Iterator[Lines]] = lambda: iter(())
 
     def __len__(self) -> int:
         return self.count
-
-    def lines(self) -> Iterator[tuple[Digests, Digests]]:
-        """Ids and row keys, a part after the other.
-
-        Raises:
-            StoreError: a part cannot be read.
-        """
-        return (read() for read in self.parts)
 
 
 class Manifest:
@@ -124,15 +115,34 @@ class Manifest:
     """
 
     def __init__(self, store: Store, run: str, fields: Sequence[str] = ()) -> None:
-        self._store, self._run, self._parts = store, run, 0
-        self._fields = sorted({*fields, *self._older_fields()})
-        self._schema = schema(self._fields)
+        self._store, self._run, self._count = store, run, 0
+        self._parts, self._asked = Parts(store, FOLDER), fields
+        self._columns: pa.Schema | None = None
+
+    @property
+    def _schema(self) -> pa.Schema:
+        """The columns of the job and of older parts, looked for when they are first needed."""
+        if self._columns is None:
+            self._parts.found()
+            self._columns = self._widest()
+        return self._columns
+
+    def _widest(self) -> pa.Schema:
+        return schema({*self._asked, *(name for columns in self._parts.kinds for name in _free(columns.names))})
 
     def open(self) -> None:
-        """Bring older parts to this job's columns, so that all parts have one schema; each by rename."""
-        for path in self._store.list(FOLDER):
-            if path.endswith(".parquet") and not self._schema_of(path).equals(self._schema):
-                self._store.replace(path, part_bytes(self._wide(path, self._schema)))
+        """Bring older parts to this job's columns, so that all parts have one schema; each by rename.
+
+        Raises:
+            StoreError: a part cannot be read or written.
+        """
+        parts = self._parts.found(lines=True)  # opened once for this and for what is done
+        self._columns = self._widest()
+        fitting = [columns.equals(self._columns) for columns in self._parts.kinds]
+        for path, part in parts.items():
+            if not fitting[part.kind]:
+                self._store.replace(path, part_bytes(self._parts.table(path, self._columns)))
+                self._parts.rewritten(path, self._columns)
 
     def commit(self, records: Sequence[Record], failures: Sequence[Failure] = ()) -> None:
         """Write what came of a lease. The records come first: a row in both is done.
@@ -142,8 +152,8 @@ class Manifest:
             BusyError: another run took the directory over.
         """
         self._store.confirm()
-        self._parts += 1
-        name = f"{self._run}-{self._parts:06d}.parquet"
+        self._count += 1
+        name = f"{self._run}-{self._count:06d}.parquet"
         if records:
             lines = [{name: record.get(name) for name in self._schema.names} for record in records]
             self._store.replace(f"{FOLDER}/{name}", part_bytes(pa.Table.from_pylist(lines, self._schema)))
@@ -155,22 +165,22 @@ class Manifest:
         """Take lines out, part by part, each by rename; gives the paths of their pictures."""
         self._store.confirm()
         paths: list[str] = []
-        for path in self._store.list(FOLDER):
-            if not path.endswith(".parquet"):
-                continue
-            table = self._part(path)
+        for path in self._parts.paths():
+            table = self._parts.table(path)
             gone = pc.is_in(table.column("row"), value_set=rows)
             lost = table.filter(gone)
             if lost.num_rows:
                 paths += lost.column("path").to_pylist()
                 self._store.replace(path, part_bytes(table.filter(pc.invert(gone))))
+                self._parts.forget()
         return paths
 
     def done(self) -> Done:
-        """Ids and row keys of every line, each part of them read when it is asked for."""
-        paths = [path for path in self._store.list(FOLDER) if path.endswith(".parquet")]
-        count = sum(self._lines_of(path) for path in paths)
-        return Done(count, bool(self._fields), [partial(self._digests, path) for path in paths])
+        """Ids and row keys of every line; what of them is not kept is read when it is asked for."""
+        parts = self._parts.found(lines=True)
+        count = sum(part.count for part in parts.values())
+        free = any(name.startswith(_FREE) for name in self._schema.names)
+        return Done(count, free, self._parts.lines)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All parts as one table; `columns` limits what is read.
@@ -178,8 +188,9 @@ class Manifest:
         Raises:
             StoreError: a part cannot be read, or is not Parquet.
         """
-        wanted = pa.schema([self._schema.field(name) for name in columns or self._schema.names])
-        parts = [self._wide(path, wanted) for path in self._store.list(FOLDER) if path.endswith(".parquet")]
+        known = self._schema if columns is None else schema(_free(columns))
+        wanted = pa.schema([known.field(name) for name in columns or known.names])
+        parts = [self._parts.table(path, wanted) for path in self._parts.paths()]
         return pa.concat_tables(parts) if parts else _empty(wanted)
 
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
@@ -190,38 +201,13 @@ class Manifest:
 
     def failures(self) -> pa.Table:
         """Every failed attempt."""
-        parts = [self._part(path) for path in self._store.list(FAILURES) if path.endswith(".parquet")]
+        lost = Parts(self._store, FAILURES)
+        parts = [lost.table(path) for path in lost.paths()]
         return pa.concat_tables(parts) if parts else _empty(_FAILURE)
 
-    def _older_fields(self) -> set[str]:
-        found: set[str] = set()
-        for path in self._store.list(FOLDER):
-            if path.endswith(".parquet"):
-                found |= {name.removeprefix("field_") for name in self._schema_of(path).names if name[:6] == "field_"}
-        return found
 
-    def _schema_of(self, path: str) -> pa.Schema:
-        with _readable(self._store, path):
-            return pq.read_schema(io.BytesIO(self._store.read(path) or b""))
-
-    def _lines_of(self, path: str) -> int:
-        with _readable(self._store, path):
-            return int(pq.read_metadata(io.BytesIO(self._store.read(path) or b"")).num_rows)
-
-    def _digests(self, path: str) -> tuple[Digests, Digests]:
-        table = self._wide(path, pa.schema([self._schema.field(name) for name in ("id", "row")]))
-        with _readable(self._store, path):
-            return Digests.of(table.column("id")), Digests.of(table.column("row"))
-
-    def _part(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-        with _readable(self._store, path):
-            file = pq.ParquetFile(io.BytesIO(self._store.read(path) or b""), page_checksum_verification=True)
-            there = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-            return file.read(columns=there)
-
-    def _wide(self, path: str, wanted: pa.Schema) -> pa.Table:
-        with _readable(self._store, path):
-            return _widen(self._part(path, wanted.names), wanted)
+def _free(columns: Iterable[str]) -> Iterator[str]:
+    return (name.removeprefix(_FREE) for name in columns if name.startswith(_FREE))
 
 
 def whole_part(store: Store, path: str) -> pa.Table:
@@ -230,11 +216,11 @@ def whole_part(store: Store, path: str) -> pa.Table:
     Raises:
         StoreError: it is damaged, or no such part.
     """
-    with _readable(store, path):
+    with readable(store, path):
         table = pq.read_table(io.BytesIO(store.read(path) or b""), page_checksum_verification=True)
         fields = [name.removeprefix("field_") for name in table.column_names if name.startswith("field_")]
         lost = path.startswith(f"{FAILURES}/")
-        wide = _widen(table, _FAILURE if lost else schema(fields))
+        wide = widen(table, _FAILURE if lost else schema(fields))
         wide.validate(full=True)
         for name in ("row", "id") if lost else ("row", "id", "path"):
             if wide.column(name).null_count:
@@ -242,41 +228,6 @@ def whole_part(store: Store, path: str) -> pa.Table:
         return wide
 
 
-def part_bytes(table: pa.Table) -> bytes:
-    """A part as it is written: each page has a checksum, so that a flipped bit is noticed."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
-
-
-class _readable:
-    """Name the part in whatever Arrow says of it, and what sets it aside."""
-
-    def __init__(self, store: Store, path: str) -> None:
-        self._store, self._path = store, path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (pa.ArrowException, ValueError, OSError)):  # Arrow's OSError: pages that do not decode
-            said = " ".join(str(error).split())
-            raise StoreError(
-                f"{self._store.shown(self._path)} is not a whole part: {said}; "
-                f"`sdbatch fsck {self._store.shown()} --repair` sets it aside"
-            ) from error
-
-
 def _empty(kind: pa.Schema) -> pa.Table:
     """No lines. Not `kind.empty_table()`, which imports pandas."""
     return pa.Table.from_arrays([pa.nulls(0, column.type) for column in kind], schema=kind)
-
-
-def _widen(table: pa.Table, wanted: pa.Schema) -> pa.Table:
-    columns = [
-        table.column(column.name).cast(column.type)
-        if column.name in table.column_names
-        else pa.nulls(table.num_rows, column.type)
-        for column in wanted
-    ]
-    return pa.Table.from_arrays(columns, schema=wanted)

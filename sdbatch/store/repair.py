@@ -13,7 +13,8 @@ from sdbatch.errors import StoreError
 from sdbatch.store import images, papers
 from sdbatch.store.directory import NEEDED, RUNS, RunDirectory
 from sdbatch.store.findings import Finding
-from sdbatch.store.manifest import FAILURES, FOLDER, part_bytes, whole_part
+from sdbatch.store.manifest import FAILURES, FOLDER, whole_part
+from sdbatch.store.parts import part_bytes
 
 QUARANTINE = "quarantine"
 MOVABLE = ("images/", f"{FOLDER}/", f"{FAILURES}/")

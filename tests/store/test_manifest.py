@@ -9,27 +9,19 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from manifestlines import USES, line
 
-from sdbatch import modes
 from sdbatch.errors import StoreError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.store.base import LocalStore
-from sdbatch.store.manifest import Manifest, part_bytes, record, schema
+from sdbatch.store.manifest import Manifest, record, schema
+from sdbatch.store.parts import part_bytes
 from sdbatch.types import Failure, Record, Row
-
-USES = modes.get("txt2img").USES
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
-
-
-def line(number: int, **fields: str | None) -> Record:
-    params = {name: parameter.default for name, parameter in PARAMETERS.items()}
-    params |= {"seed": number, "width": 64, "height": 64}
-    row = Row(f"{number:020x}", f"{number + 1000:020x}", "main", f"images/{number}.png", params, fields)
-    return record(row, USES, {"model_hash": "0" * 64, "pixel_sha256": "1" * 64, "seconds": 0.5, "run": "r"})
 
 
 def failure(number: int, error: str = "RowError") -> Failure:
