@@ -22,7 +22,7 @@ import timing
 from sdbatch import api
 from sdbatch.run import dispatch
 from sdbatch.run.pace import Pace
-from sdbatch.run.writing import Task
+from sdbatch.run.task import Task
 from sdbatch.store.manifest import Done
 from sdbatch.types import Lease, LeaseResult
 

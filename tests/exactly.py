@@ -18,8 +18,8 @@ from sdbatch import plan
 from sdbatch.demo import scenes
 from sdbatch.parameters import SCHEDULERS, WITH_SIGMAS
 from sdbatch.run import dispatch
+from sdbatch.run.task import Task
 from sdbatch.run.worker import Worker
-from sdbatch.run.writing import Task
 from sdbatch.sources.names import Sources
 from sdbatch.spec import load
 from sdbatch.spec.grid import Rows

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sdbatch.errors import InputError, ModelError, PictureError, RowError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.render.batch import Picture
-from sdbatch.run.writing import Task
+from sdbatch.run.task import Task
 from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.models import Model
 from sdbatch.sources.names import Sources

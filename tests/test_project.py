@@ -107,6 +107,13 @@ def test_command_line_loads_nothing_heavy() -> None:
     assert done.stdout.split() == []
 
 
+def test_who_gives_work_to_actors_loads_nothing_that_renders() -> None:
+    heavy = ("torch", "diffusers", "pandas")
+    code = f"import sys, sdbatch.run.ray; print(*[name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
 def test_no_file_mentions_a_private_path_or_an_index() -> None:
     found = [
         f"{path.relative_to(ROOT)}: {pattern.pattern!r}"

@@ -163,7 +163,7 @@ def _pool(
     job: prepare.Job, options: RunOptions, listener: Listener, stopping: Callable[[], bool], name: str
 ) -> tuple[dispatch.Pool, int]:
     """The workers, and how many there are."""
-    from sdbatch.run.writing import Task
+    from sdbatch.run.task import Task
 
     task = Task(
         run=name,

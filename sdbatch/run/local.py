@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sdbatch.run.task import Task
 from sdbatch.run.worker import Worker
-from sdbatch.run.writing import Task
 from sdbatch.types import Lease, LeaseResult
 
 

@@ -13,8 +13,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sdbatch.errors import SdbatchError, UsageError
 from sdbatch.run.dispatch import WorkerDied
-from sdbatch.run.worker import Worker
-from sdbatch.run.writing import Task
+from sdbatch.run.task import Task
 from sdbatch.types import Lease, LeaseResult
 
 WINDOW = 2
@@ -25,6 +24,9 @@ class _Actor:
     """A worker behind Ray, with a second thread that hears `stop` while a lease is in hand."""
 
     def __init__(self, task: Task) -> None:
+        # In the actor, not in the driver: torch and diffusers take it seconds, in which no actor would start.
+        from sdbatch.run.worker import Worker
+
         self._stopped = False
         self._worker = Worker(task, lambda: self._stopped)
 

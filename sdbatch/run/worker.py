@@ -14,7 +14,8 @@ from sdbatch.errors import FlaggedError, ModelError, PictureError, RowError, Sto
 from sdbatch.render import memory
 from sdbatch.render.renderer import Renderer
 from sdbatch.render.safety import Checkers
-from sdbatch.run.writing import Made, Task, Writer
+from sdbatch.run.task import Task
+from sdbatch.run.writing import Made, Writer
 from sdbatch.sources.names import Sources
 from sdbatch.store.attempts import InHand
 from sdbatch.store.base import LocalStore

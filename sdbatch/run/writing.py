@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sdbatch import __version__, modes
 from sdbatch.render import device, fingerprint
 from sdbatch.render.batch import Picture
+from sdbatch.run.task import Task
 from sdbatch.sources import acceleration, masks
 from sdbatch.sources.models import Model
 from sdbatch.sources.names import Sources
@@ -19,30 +19,7 @@ from sdbatch.store import c2pa, images, metadata, watermark
 from sdbatch.store.base import LocalStore
 from sdbatch.store.directory import now
 from sdbatch.store.manifest import record
-from sdbatch.types import Output, Record, Render, Row
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a worker is told once: where and how, the same for every lease of a run.
-
-    Attributes:
-        memory: the device's memory in GiB, which the batch table reads.
-        base: relative model folders start here.
-        pins: the commits of hub models.
-        home: where fine-tunes are looked for by name; None is `base`.
-        within: links in inputs lead no further than from here; None is `base`.
-    """
-
-    run: str
-    directory: Path
-    base: Path
-    render: Render
-    output: Output
-    memory: int
-    pins: Mapping[str, str | None]
-    home: Path | None = None
-    within: Path | None = None
+from sdbatch.types import Record, Row
 
 
 @dataclass(frozen=True, slots=True)

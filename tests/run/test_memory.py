@@ -14,7 +14,7 @@ import json, sys
 from pathlib import Path
 import psutil
 from sdbatch.run.worker import Worker
-from sdbatch.run.writing import Task
+from sdbatch.run.task import Task
 from sdbatch.sources.names import Sources
 from sdbatch.spec import load
 from sdbatch.spec.grid import Rows

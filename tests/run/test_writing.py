@@ -11,7 +11,8 @@ import pytest
 
 from sdbatch.render import device
 from sdbatch.render.device import Device
-from sdbatch.run.writing import Task, Writer
+from sdbatch.run.task import Task
+from sdbatch.run.writing import Writer
 from sdbatch.sources.names import Sources
 from sdbatch.types import Output, Render
 

@@ -1,0 +1,32 @@
+"""What a worker is told; apart from the worker, so that who gives out work need not import what renders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdbatch.types import Output, Render
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker is told once: where and how, the same for every lease of a run.
+
+    Attributes:
+        memory: the device's memory in GiB, which the batch table reads.
+        base: relative model folders start here.
+        pins: the commits of hub models.
+        home: where fine-tunes are looked for by name; None is `base`.
+        within: links in inputs lead no further than from here; None is `base`.
+    """
+
+    run: str
+    directory: Path
+    base: Path
+    render: Render
+    output: Output
+    memory: int
+    pins: Mapping[str, str | None]
+    home: Path | None = None
+    within: Path | None = None
