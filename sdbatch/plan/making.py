@@ -152,33 +152,35 @@ def _lines(columns: Columns | None) -> Lines:
 def _settle(columns: Columns, done: Lines, held: Lines, lost: Digests, left: Left, found: _Counts, runs: Runs) -> None:
     """What becomes of the rows of one part."""
     numbers, (ids, rows) = columns["number"], _lines(columns)
+    one = rows is ids
     if not np.all(numbers[1:] > numbers[:-1]):
         order = np.argsort(numbers)
-        numbers, ids, rows = numbers[order], ids[order], ids[order] if rows is ids else rows[order]
+        numbers, ids = numbers[order], ids[order]
+        rows = ids if one else rows[order]
     found.retired += int(np.count_nonzero(~done[1].among(rows)))
-    out = np.zeros(len(numbers), bool)
     at, heads = rows.heads()
-    out[at[at != heads]] = True  # written twice: alike in everything
-    found.duplicates += int(out.sum())
-    found.rows += int((~out).sum())
-    finished = ~out & rows.among(done[1])
-    out |= finished
-    there = ~out & ids.among(done[0])
-    if len(lost):
-        there &= ~ids.among(lost)
-    out |= there
-    waiting = ~out & rows.among(held[1])
-    out |= waiting
+    twice = np.zeros(len(numbers), bool)
+    twice[at[at != heads]] = True  # alike in everything
+    finished = ~twice & rows.among(done[1])
+    found.duplicates += int(twice.sum())
+    found.rows += len(numbers) - int(twice.sum())
     found.done += int(finished.sum())
+    if (out := twice | finished).any():
+        left.drop(numbers[out])
+        numbers, ids, rows = numbers[~out], ids[~out], rows[~out]
+    there = ids.among(done[0])
+    if len(lost) and there.any():
+        there &= ~ids.among(lost)
+    waiting = ~there & rows.among(held[1])
     found.held += int(waiting.sum())
-    if there.any():
+    if (out := there | waiting).any():
         found.recorded.append(numbers[there].astype(np.int64))
-    if out.any():
         left.drop(numbers[out])
         numbers, ids = numbers[~out], ids[~out]
-    at, heads = ids.heads()
-    follow = at != heads
-    left.join(numbers[at[follow]], numbers[heads[follow]], runs)
+    if not one:  # where ids tell rows apart, none are alike any more
+        at, heads = ids.heads()
+        follow = at != heads
+        left.join(numbers[at[follow]], numbers[heads[follow]], runs)
 
 
 def colliding(

@@ -105,10 +105,10 @@ def combine(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], NDArray[n
     joint, span = varying[0]
     for codes, count in varying[1:]:
         if span * count > 4 * len(joint):  # numbered anew, so that the product of many counts cannot overflow
-            kinds, joint = numbered(joint)
+            kinds, joint = _kinds(joint, span)
             span = len(kinds)
         joint, span = joint * count + codes, span * count
-    kinds, joint = numbered(joint)
+    kinds, joint = _kinds(joint, span)
     first = np.empty(len(kinds), np.int64)
     first[joint[::-1]] = np.arange(len(joint) - 1, -1, -1)  # of a place written twice the last one stays
     return list(zip(*(_chosen(column, first) for column in columns), strict=True)), joint
@@ -116,16 +116,25 @@ def combine(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], NDArray[n
 
 def numbered(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The different numbers in order, and which one each is; numbers that lie close are not sorted for it."""
-    low = int(numbers.min()) if len(numbers) else 0
-    span = int(numbers.max()) - low + 1 if len(numbers) else 0
+    if not len(numbers):
+        return numbers, numbers
+    low, span = int(numbers.min()), int(numbers.max()) - int(numbers.min()) + 1
     if span == len(numbers) and bool(np.all(numbers[1:] > numbers[:-1])):
         return numbers, np.arange(span)
+    kinds, places = _kinds(numbers - low if low else numbers, span)
+    return kinds + low if low else kinds, places
+
+
+def _kinds(numbers: NDArray[np.int64], span: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `numbered`, of numbers from 0 and below `span`."""
     if span > 4 * len(numbers) + 1024:
         kinds, places = np.unique(numbers, return_inverse=True)
         return kinds, places.astype(np.int64)
     there = np.zeros(span, bool)
-    there[numbers - low] = True
-    return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[numbers - low]
+    there[numbers] = True
+    if there.all():
+        return np.arange(span), numbers
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[numbers]
 
 
 def _chosen(column: Column, rows: NDArray[np.int64]) -> list[Any]:

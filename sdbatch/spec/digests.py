@@ -78,7 +78,7 @@ class Digests:
     def among(self, others: Digests) -> NDArray[np.bool_]:
         """Which of these are among the others."""
         found = np.zeros(len(self), bool)
-        if not len(others):
+        if not len(others) or not len(self):
             return found
         high, low = others._inorder, others.low[others._order]
         for part in _parts(len(self)):
@@ -97,12 +97,12 @@ class Digests:
 
     def heads(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where a digest stands more than once: its places, and the first place of each one's digest."""
-        high = self._inorder
+        high = np.sort(self.high)  # a few times as fast as to find the order, which most often is not needed
+        if not np.any(high[1:] == high[:-1]):
+            return np.array([], np.int64), np.array([], np.int64)
         twice = np.zeros(len(high) + 1, bool)
         twice[1:-1] = high[1:] == high[:-1]
         at = np.sort(self._order[twice[1:] | twice[:-1]])
-        if not len(at):
-            return at, at
         at = at[np.lexsort((at, self.low[at], self.high[at]))]
         own = self[at]
         new = np.ones(len(at), bool)

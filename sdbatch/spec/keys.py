@@ -110,10 +110,10 @@ class _Numbers(Sequence[bytes]):
     def split(self, codes: NDArray[np.int64]) -> tuple[Column, Column]:
         """The lines in two: all but the last digits, of which there are few, and those, which are always the same."""
         high, low = np.divmod(self._values.packed, _LAST)
-        low[high == 0] += _LAST  # such a number is not filled up with zeros
-        if self._without is not None:
-            none = self._values.packed == self._without
-            high[none], low[none] = -1, 2 * _LAST
+        if high.min() == 0:
+            low[high == 0] += _LAST  # such a number is not filled up with zeros
+        none = np.flatnonzero(self._values.packed == self._without)
+        high[none], low[none] = -1, 2 * _LAST
         kinds, places = numbered(high)
         texts = {-1: "", 0: f"{self._name}="}
         heads = [texts.get(kind, f"{self._name}={kind}").encode() for kind in kinds.tolist()]
