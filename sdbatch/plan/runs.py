@@ -127,9 +127,12 @@ def _said() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = error.strerror or error
+        try:
+            where = f"{tempfile.gettempdir()}: "
+        except FileNotFoundError:  # which the error says too, with the folders that were tried
+            where = ""
         raise StoreError(
-            f"{tempfile.gettempdir()}: a plan of so many rows needs room for temporary files: {why}; "
+            f"{where}a plan of so many rows needs room for temporary files: {error.strerror or error}; "
             "the environment variable TMPDIR names another folder"
         ) from error
 

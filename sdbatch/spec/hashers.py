@@ -65,7 +65,7 @@ class Hashers:
                 yield item, hashing.digests(work)
                 continue
             waiting.append((item, self._threads.submit(self._hashed, work)))
-            if len(waiting) > 2 * self._count:
+            if len(waiting) > self._count + 2:
                 first, answer = waiting.popleft()
                 yield first, answer.result()
         while waiting:

@@ -125,6 +125,16 @@ def test_a_full_disk_is_said_with_the_folder_and_the_way_out(tmp_path: Path, mon
         make(singles(100), each=10, room=0)
 
 
+def test_no_folder_for_temporary_files_is_said_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with pytest.raises(StoreError, match=r"^a plan of so many rows .* No usable temporary directory"):
+        make(singles(100), each=10, room=0)
+
+
 def test_a_file_that_takes_and_gives_a_little_at_a_time_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tempfile.TemporaryFile
 
