@@ -28,6 +28,7 @@ class Guidance:
 
     def __init__(self, values: Sequence[float]) -> None:
         self._values = list(values)
+        self._scales: dict[tuple[torch.dtype, torch.device, int], torch.Tensor] = {}
 
     def __gt__(self, other: float) -> bool:
         return self._values[0] > other
@@ -35,8 +36,11 @@ class Guidance:
     def __mul__(self, tensor: torch.Tensor) -> torch.Tensor:
         # As torch multiplies by a number: in float32, and only the product is rounded to float16.
         exact = torch.promote_types(tensor.dtype, torch.float32)
-        scale = torch.tensor(self._values, dtype=exact, device=tensor.device)
-        return (scale.view(-1, *[1] * (tensor.dim() - 1)) * tensor).to(tensor.dtype)
+        key = exact, tensor.device, tensor.dim()
+        if key not in self._scales:  # once a batch: each copy to a GPU waits for all that it has been given
+            scale = torch.tensor(self._values, dtype=exact, device=tensor.device)
+            self._scales[key] = scale.view(-1, *[1] * (tensor.dim() - 1))
+        return (self._scales[key] * tensor).to(tensor.dtype)
 
 
 @dataclass(frozen=True)

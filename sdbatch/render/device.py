@@ -80,6 +80,11 @@ def describe(name: str) -> Device:
     raise UsageError(f"device {name}: not on this machine")
 
 
+def memory_format(name: str) -> str:
+    """How the networks' weights lie in a device's memory: CUDA's convolutions are made for channels last."""
+    return "channels_last" if name == "cuda" else "contiguous"
+
+
 def versions() -> dict[str, str]:
     """Versions of what decides pixels; read from the packages' metadata, importing none of them."""
     return {name: metadata.version(name).split("+")[0] for name in PACKAGES}

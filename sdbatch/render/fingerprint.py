@@ -36,6 +36,7 @@ def of(
         "attention": render.attention,
         "compile": render.compile,
         "vae_tiling": render.vae_tiling,
+        **({"memory_format": layout} if (layout := device.memory_format(where.name)) != "contiguous" else {}),
         **({"vram": render.vram} if render.vram == "low" else {}),
         **({"degraded": other} if other else {}),
     }

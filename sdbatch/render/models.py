@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import diffusers
 import torch
 
 from sdbatch.errors import ModelError
-from sdbatch.render import checkpoints
+from sdbatch.render import checkpoints, device
 from sdbatch.render.finetunes import FineTunes
 from sdbatch.sources.finetunes import Chosen
 from sdbatch.sources.models import Model
 from sdbatch.types import Render
+
+RECOMPILED_MOST = 4096
+"""Shapes that a network is compiled for in one process; torch's own 8 would be met by a job of many sizes."""
+Loader = Callable[[Model, torch.dtype], dict[str, Any]]
+"""Component name → component of a model, its networks in a dtype."""
 
 
 class Models:
@@ -23,10 +28,11 @@ class Models:
 
     Args:
         render: dtype, device, attention and the like.
+        loader: reads a model; raises what `checkpoints.components` does.
     """
 
-    def __init__(self, render: Render) -> None:
-        self._render = render
+    def __init__(self, render: Render, loader: Loader = checkpoints.components) -> None:
+        self._render, self._loader = render, loader
         self._dtype = getattr(torch, render.dtype)
         self._held: str | None = None
         self._components: dict[str, Any] = {}
@@ -92,6 +98,7 @@ class Models:
         component = found[name]
         if isinstance(component, torch.nn.Module):
             component.to(self._render.device)
+            lay_out(component, device.memory_format(self._render.device))
         return component
 
     def _release(self) -> None:
@@ -102,7 +109,7 @@ class Models:
     def _load(self, model: Model) -> dict[str, Any]:
         quiet()
         try:
-            return checkpoints.components(model, self._dtype)
+            return self._loader(model, self._dtype)
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
             raise ModelError(f"model {model.name!r} ({model.path}): cannot be loaded: {error}") from error
 
@@ -139,8 +146,29 @@ class Models:
             pipe.enable_model_cpu_offload(device=render.device)
         else:
             pipe.to(render.device)
+        for part in (pipe.unet, pipe.vae):
+            lay_out(part, device.memory_format(render.device))
         if render.compile:
-            pipe.unet.compile()
+            compiled(pipe.unet)
+
+
+def lay_out(network: torch.nn.Module, memory_format: str) -> None:
+    """Lay a network's kernels out as `device.memory_format` says; torch's convolutions follow them."""
+    if memory_format == "channels_last":
+        whole: Any = network  # torch's own annotations leave this argument out
+        whole.to(memory_format=torch.channels_last)
+
+
+def compiled(network: torch.nn.Module) -> None:
+    """Have a network compiled when it is called, for each shape anew.
+
+    By itself torch compiles a second shape for all shapes at once, and after some more none at all, so that the bits
+    of a picture would follow from the sizes that were made before it.
+    """
+    from torch._dynamo import config  # a second of imports, of use only here
+
+    config.recompile_limit = config.accumulated_recompile_limit = RECOMPILED_MOST
+    network.compile(dynamic=False)
 
 
 def quiet() -> None:
