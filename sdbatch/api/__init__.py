@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdbatch.api.benching import BenchOptions, BenchReport, bench
     from sdbatch.api.checking import FsckReport, fsck
     from sdbatch.api.converting import convert
     from sdbatch.api.importing import ImportReport, import_folder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sdbatch.spec.schema import json_schema as schema
 
 _NAMES = {
+    "sdbatch.api.benching": ("BenchOptions", "BenchReport", "bench"),
     "sdbatch.api.checking": ("FsckReport", "fsck"),
     "sdbatch.api.converting": ("convert",),
     "sdbatch.api.importing": ("ImportReport", "import_folder"),
@@ -34,6 +36,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "BenchOptions",
+    "BenchReport",
     "FsckReport",
     "ImportReport",
     "Job",
@@ -45,6 +49,7 @@ __all__ = [
     "RunOptions",
     "RunReport",
     "VerifyReport",
+    "bench",
     "convert",
     "doctor",
     "fsck",

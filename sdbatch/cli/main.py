@@ -27,6 +27,7 @@ COMMANDS = (
     "models",
     "schema",
     "doctor",
+    "bench",
 )
 
 app = typer.Typer(

@@ -61,7 +61,7 @@ def _single_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
     for part, what in layouts.classes(model.name, found.config).items():
         if part in (layouts.SAFETY, "feature_extractor"):
             continue
-        made[part] = _made(model, part, _class(model, part, *what), state, found, dtype)
+        made[part] = _made(model, part, part_class(model, part, *what), state, found, dtype)
     return made
 
 
@@ -87,7 +87,7 @@ def _part(model: Model, part: str, what: tuple[str, str], dtype: torch.dtype) ->
     Raises:
         ModelError: it cannot be loaded.
     """
-    kind, folder = _class(model, part, *what), model.parts[part]
+    kind, folder = part_class(model, part, *what), model.parts[part]
     options: dict[str, Any] = {"local_files_only": True}
     if issubclass(kind, torch.nn.Module):
         precision = "torch_dtype" if what[0] == "diffusers" else "dtype"
@@ -98,8 +98,12 @@ def _part(model: Model, part: str, what: tuple[str, str], dtype: torch.dtype) ->
         raise ModelError(f"model {model.name!r}: {part} cannot be loaded as {what[1]}: {_first(error)}") from error
 
 
-def _class(model: Model, part: str, library: str, class_name: str) -> Any:
-    """The class, if it is one that models are made of."""
+def part_class(model: Model, part: str, library: str, class_name: str) -> Any:
+    """The class that an index names for a component, if it is one that models are made of.
+
+    Raises:
+        ModelError: it is none.
+    """
     package = {"diffusers": diffusers, "transformers": transformers}[library]
     if library == "transformers":
         class_name = _PROCESSORS.get(class_name, class_name)  # the others need torchvision

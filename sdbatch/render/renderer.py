@@ -27,12 +27,16 @@ class Renderer:
     Args:
         render: how; its `threads` are set here, whatever the environment says.
         sources: finds models, fine-tunes and pictures.
+        models: what loads models; None is made from `render`, as is the ladder.
+        ladder: what is done when memory does not suffice.
     """
 
-    def __init__(self, render: Render, sources: Sources) -> None:
+    def __init__(
+        self, render: Render, sources: Sources, *, models: Models | None = None, ladder: Ladder | None = None
+    ) -> None:
         self._render, self._sources = render, sources
-        self._models = Models(render)
-        self._ladder = Ladder(render, offload=render.device != "cpu" and render.vram != "low")
+        self._models = models or Models(render)
+        self._ladder = ladder or Ladder(render, offload=render.device != "cpu" and render.vram != "low")
         self._inputs = Inputs(sources)
         self._texts: Texts | None = None
         self._configs: dict[int, dict[str, Any]] = {}

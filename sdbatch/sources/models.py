@@ -72,6 +72,10 @@ class ModelSource:
             self._cache.save()
         return self._found[key]
 
+    def hold(self, model: Model) -> None:
+        """Take a model that is no file as found under its name."""
+        self._found[model.name, None] = model
+
     def found(self) -> list[Model]:
         """The models looked up so far."""
         return list(self._found.values())
