@@ -17,6 +17,8 @@ from sdbatch.sources.names import Sources
 from sdbatch.types import Row
 
 T = TypeVar("T")
+Made = NDArray[np.float32] | torch.Tensor
+"""Pictures in 0 to 1: (n, height, width, 3) where a CPU made them, else (n, 3, height, width) on the device."""
 
 
 class Guidance:
@@ -123,22 +125,24 @@ class Batch:
         factor = pipe.vae_scale_factor
         return noise.draw(self.draws, (pipe.vae.config.latent_channels, height // factor, width // factor))
 
-    def call(self, **arguments: Any) -> NDArray[np.float32]:
-        """Run the pipeline: (len(rows), height, width, 3) float32 in 0 to 1."""
+    def call(self, **arguments: Any) -> Made:
+        """Run the pipeline: pictures of all rows, for `pictures`."""
         context = self.context
         params = context.params
         with acceleration.on(context.pipe, params["accelerate"], (params["width"], params["height"])):
-            made: NDArray[np.float32] = context.pipe(
+            made: Made = context.pipe(
                 **self.texts,
                 generator=list(self.draws),
                 guidance_scale=self.guidance,
-                output_type="np",
+                output_type="pt" if latents.rounds_there(context.pipe) else "np",
                 **{**context.arguments, **arguments},
             ).images
         return made
 
-    def pictures(self, made: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
-        """Pixels of the real rows."""
+    def pictures(self, made: Made) -> list[NDArray[np.uint8]]:
+        """Pixels of the real rows, of what `call` or `latents.decode` gave."""
+        if isinstance(made, torch.Tensor):
+            return latents.rounded(made[: self.count])
         return latents.pixels(list(made[: self.count]))
 
     def repeated(self, at: int, draws: Sequence[torch.Generator]) -> Batch:

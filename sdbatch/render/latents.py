@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sdbatch.errors import PictureError
 from sdbatch.render import inputs
 
+_NO_NUMBERS = "the model gave values that are not numbers (NaN); try render.dtype float32"
+
 
 def encode(pipe: Any, pixels: NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of a picture's latents, each (1, channels, height / f, width / f), unscaled.
@@ -68,6 +70,23 @@ def upcasts(pipe: Any) -> bool:
     return bool("XL" in type(pipe).__name__ and vae.dtype == torch.float16 and vae.config.force_upcast)
 
 
+def rounds_there(pipe: Any) -> bool:
+    """Whether pixels are rounded on the device: a GPU would stand still meanwhile, and four times as much be copied."""
+    return bool(pipe._execution_device.type != "cpu")
+
+
+def rounded(pictures: torch.Tensor) -> list[NDArray[np.uint8]]:
+    """(n, 3, height, width) in 0 to 1 → n of (height, width, 3) uint8, rounded where they are: the bits of `pixels`.
+
+    Raises:
+        PictureError: a value is NaN or infinite.
+    """
+    if not bool(torch.isfinite(pictures).all()):
+        raise PictureError(_NO_NUMBERS)
+    whole = (pictures.float() * 255).round().to(torch.uint8)
+    return list(whole.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
 def pixels(pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
     """Each (height, width, 3) float 0 to 1 → uint8, rounded to nearest.
 
@@ -75,5 +94,5 @@ def pixels(pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
         PictureError: a value is NaN or infinite.
     """
     if not all(np.isfinite(picture).all() for picture in pictures):
-        raise PictureError("the model gave values that are not numbers (NaN); try render.dtype float32")
+        raise PictureError(_NO_NUMBERS)
     return [np.ascontiguousarray((picture * 255).round().astype(np.uint8)) for picture in pictures]

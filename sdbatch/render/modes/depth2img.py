@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sdbatch.errors import ModelError
 from sdbatch.render import depth, latents
-from sdbatch.render.batch import Batch, Context, Picture
+from sdbatch.render.batch import Batch, Context, Made, Picture
 from sdbatch.types import Row
 
 
@@ -53,7 +53,7 @@ def draw(batch: Batch, prepared: Sequence[Prepared]) -> list[Picture]:
         drawn = batch.noise(width, height)
         start = torch.cat([latents.sample(pipe, one, drawn[at : at + 1]) for at, one in enumerate(made)])
     if int(params["steps"] * strength) < 1:
-        found = latents.decode(pipe, start)
+        found: Made = latents.decode(pipe, start)
     else:
         pipe.first_noise, pipe.pure = batch.noise(width, height), strength == 1
         small = (width // pipe.vae_scale_factor, height // pipe.vae_scale_factor)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sdbatch.modes import upscale
 from sdbatch.render import inputs, latents, noise, tiles
-from sdbatch.render.batch import Batch, Context, Picture
+from sdbatch.render.batch import Batch, Context, Made, Picture
 from sdbatch.sources import pictures
 from sdbatch.types import Row
 
@@ -72,7 +72,7 @@ def _latent(batch: Batch, prepared: Sequence[Pixels]) -> list[Picture]:
     return _cut(batch, batch.call(image=small, latents=first), prepared, 2)
 
 
-def _cut(batch: Batch, made: NDArray[np.float32], prepared: Sequence[Pixels], factor: int) -> list[Picture]:
+def _cut(batch: Batch, made: Made, prepared: Sequence[Pixels], factor: int) -> list[Picture]:
     sizes = [(one.shape[0] * factor, one.shape[1] * factor) for one in prepared]
     cut = [pixels[:high, :wide] for pixels, (high, wide) in zip(batch.pictures(made), sizes, strict=True)]
     return [Picture(np.ascontiguousarray(pixels)) for pixels in cut]
