@@ -12,7 +12,6 @@ its start to its end, and to its first picture.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -68,7 +67,7 @@ def example(work: list[dict[str, Any]], out: Path, size: int) -> None:
             return batch[["name"]]
 
     out.mkdir(parents=True)
-    ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False, num_cpus=os.cpu_count())
+    ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False, num_cpus=ACTORS + 1)
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = ray.data.from_pandas(pd.DataFrame(work)).repartition(len(work) // size)
     made = rows.map_batches(

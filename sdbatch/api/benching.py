@@ -94,7 +94,7 @@ class BenchReport:
             "versions": device.versions(),
             **{name: getattr(self.render, name) for name in ("dtype", "attention", "compile")},
             "threads": self.render.threads if self.render.device == "cpu" else None,
-            "memory_format": device.memory_format(self.render.device),
+            "memory_format": device.memory_format(self.render.device, compiled=self.render.compile),
             "width": self.size[0],
             "height": self.size[1],
             "steps": self.options.steps,

@@ -80,9 +80,13 @@ def describe(name: str) -> Device:
     raise UsageError(f"device {name}: not on this machine")
 
 
-def memory_format(name: str) -> str:
-    """How the networks' weights lie in a device's memory: CUDA's convolutions are made for channels last."""
-    return "channels_last" if name == "cuda" else "contiguous"
+def memory_format(name: str, *, compiled: bool) -> str:
+    """How the UNet's weights lie in a device's memory.
+
+    CUDA's convolutions are made for channels last. Uncompiled, that is lost again in between: group norms turn what
+    they are given, and a step takes 9 % longer (docs/benchmarks.md).
+    """
+    return "channels_last" if name == "cuda" and compiled else "contiguous"
 
 
 def versions() -> dict[str, str]:

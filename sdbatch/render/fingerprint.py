@@ -26,6 +26,7 @@ def of(
         degraded: what was done otherwise than `render` says; its batch size is `size`.
     """
     other = {name: value for name, value in (degraded or {}).items() if name != "batch_size"}
+    layout = device.memory_format(where.name, compiled=render.compile)
     parts = {
         "device": where.kind,
         "versions": versions,
@@ -36,7 +37,7 @@ def of(
         "attention": render.attention,
         "compile": render.compile,
         "vae_tiling": render.vae_tiling,
-        **({"memory_format": layout} if (layout := device.memory_format(where.name)) != "contiguous" else {}),
+        **({"memory_format": layout} if layout != "contiguous" else {}),
         **({"vram": render.vram} if render.vram == "low" else {}),
         **({"degraded": other} if other else {}),
     }

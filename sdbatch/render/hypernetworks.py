@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from sdbatch.errors import ModelError
+from sdbatch.render import steady
 from sdbatch.render.modules import Swaps, Wrapper
 from sdbatch.sources.adapters import HYPERNETWORK_LAYOUT
 
@@ -122,6 +123,9 @@ def apply(swaps: Swaps, title: str, unet: nn.Module, found: Mapping[int, Any], s
     for module in fitting:
         weight = module.to_k.weight
         pair = [network.to(device=weight.device, dtype=weight.dtype) for network in found[weight.shape[1]]]
+        if isinstance(module.to_k, steady.Linear):
+            for network in pair:
+                steady.make(network)
         swaps.attribute(module, "to_k", Shifted(module.to_k, pair[0], strength))
         swaps.attribute(module, "to_v", Shifted(module.to_v, pair[1], strength))
 

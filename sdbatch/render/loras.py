@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sdbatch.errors import ModelError
+from sdbatch.render import steady
 from sdbatch.render.modules import Swaps, Wrapper
 
 _DOWN = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight",
@@ -54,6 +55,7 @@ class Adapted(Wrapper):
         super().__init__(inner)
         device, dtype = inner.weight.device, inner.weight.dtype
         self._scales = [layer.scale * weight for layer, weight in layers]
+        self._ops: Any = steady if isinstance(inner, (steady.Linear, steady.Conv2d)) else F
         for at, (layer, _) in enumerate(layers):  # buffers: they move between devices with the network
             self.register_buffer(f"down{at}", layer.down.to(device, dtype), persistent=False)
             self.register_buffer(f"up{at}", layer.up.to(device, dtype), persistent=False)
@@ -64,10 +66,10 @@ class Adapted(Wrapper):
         for at, scale in enumerate(self._scales):
             down, up = getattr(self, f"down{at}"), getattr(self, f"up{at}")
             if isinstance(self.inner, nn.Conv2d):
-                low = F.conv2d(given, down, None, self.inner.stride, self.inner.padding, self.inner.dilation)
-                made = made + F.conv2d(low, up) * scale
+                low = self._ops.conv2d(given, down, None, self.inner.stride, self.inner.padding, self.inner.dilation)
+                made = made + self._ops.conv2d(low, up) * scale
             else:
-                made = made + F.linear(F.linear(given, down), up) * scale
+                made = made + self._ops.linear(self._ops.linear(given, down), up) * scale
         return made
 
 

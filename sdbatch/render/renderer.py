@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from sdbatch import modes
 from sdbatch.errors import InputError, PictureError, RowError
-from sdbatch.render import memory, noise, schedulers
+from sdbatch.render import memory, noise, schedulers, steady
 from sdbatch.render import modes as twins
 from sdbatch.render.batch import Batch, Context, Guidance, Picture
 from sdbatch.render.inputs import Inputs
@@ -91,7 +92,9 @@ class Renderer:
         if upcast:
             self._inputs.forget()  # latents that the VAE made in its own dtype
         found: list[Picture | RowError] = []
-        with memory.tiled(context.pipe, rung.tiled), memory.precise(context.pipe, upcast):
+        # A picture that is alone has one place.
+        unmoved = steady.off() if rung.size == 1 else nullcontext()
+        with memory.tiled(context.pipe, rung.tiled), memory.precise(context.pipe, upcast), unmoved:
             for start in range(0, len(rows), rung.size):
                 for one in self._drawn(context, rows[start : start + rung.size], rung.size):
                     found.append(replace(one, size=rung.size, degraded=degraded) if isinstance(one, Picture) else one)

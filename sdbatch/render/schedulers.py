@@ -8,9 +8,8 @@ from typing import Any
 import diffusers
 
 from sdbatch.errors import RowError
-from sdbatch.render import solvers
 
-SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
+SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "ddpm": ("DDPMScheduler", {}),
     "deis": ("DEISMultistepScheduler", {"algorithm_type": "deis"}),
@@ -19,18 +18,18 @@ SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
     "dpmpp_3m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", "solver_order": 3}),
-    "dpmpp_sde": (solvers.DPMSolverSDE, {}),
+    "dpmpp_sde": ("solvers.DPMSolverSDE", {}),
     "dpmpp_2s": ("DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++"}),
     "euler": ("EulerDiscreteScheduler", {}),
     "euler_a": ("EulerAncestralDiscreteScheduler", {}),
     "heun": ("HeunDiscreteScheduler", {}),
     "lcm": ("LCMScheduler", {}),
-    "lms": (solvers.LMS, {}),
+    "lms": ("solvers.LMS", {}),
     # Without the Runge-Kutta steps: they need four steps at least, and double the calls.
-    "pndm": (solvers.PLMS, {"skip_prk_steps": True}),
+    "pndm": ("solvers.PLMS", {"skip_prk_steps": True}),
     "unipc": ("UniPCMultistepScheduler", {}),
 }
-"""The class, diffusers' by its name or one of `solvers`, and its options."""
+"""The class, diffusers' or one of `solvers`, and its options."""
 RANDOM = frozenset("ddpm dpm2_a dpmpp_2m_sde dpmpp_3m_sde dpmpp_sde euler_a lcm".split())
 """Those that draw new noise on the way, each picture's from its own generator; `ddim` does with an `eta`."""
 _SIGMAS = {"karras": "use_karras_sigmas", "exponential": "use_exponential_sigmas", "beta": "use_beta_sigmas"}
@@ -50,8 +49,8 @@ def make(name: str, sigmas: str | None, config: dict[str, Any]) -> Any:
     Raises:
         RowError: the sampler has no such sigmas.
     """
-    kind, options = SAMPLERS[name]
-    kind = getattr(diffusers, kind) if isinstance(kind, str) else kind
+    title, options = SAMPLERS[name]
+    kind = _class(title)
     # Settings of the model's own solver would change another one under the same name.
     base = {key: value for key, value in config.items() if key not in _FOREIGN and not key.startswith("use_")}
     if sigmas is not None:
@@ -60,6 +59,15 @@ def make(name: str, sigmas: str | None, config: dict[str, Any]) -> Any:
             raise RowError(f"scheduler {name} has no {sigmas} sigmas")
         options = {**options, flag: True}
     return _from_the_start(kind.from_config(base, **options))
+
+
+def _class(title: str) -> Any:
+    module, _, name = title.rpartition(".")
+    if not module:
+        return getattr(diffusers, name)
+    from sdbatch.render import solvers  # with them comes scipy.stats, most of a second that few rows need
+
+    return getattr(solvers, name)
 
 
 def _from_the_start(scheduler: Any) -> Any:

@@ -16,6 +16,9 @@ from sdbatch.run.dispatch import WorkerDied
 from sdbatch.run.task import Task
 from sdbatch.types import Lease, LeaseResult
 
+_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads that wait for each other sleep: those of several actors on the same cores take turns otherwise, each waiting
+at full speed for one that has no core. Two actors of two threads took four times as long on two cores."""
 WINDOW = 2
 """Leases in flight an actor: the next one waits at the actor while it works on the one in hand."""
 
@@ -78,13 +81,12 @@ class RayPool:
         self._recycle = recycle
         self._error: Exception | None = None
         self._started = not ray.is_initialized()
-        if self._started:
-            _connect(address, actors)
+        own = _connect(address, actors) if self._started else False
         try:
             share = gpus_per_actor if gpus_per_actor is not None else (1.0 if task.render.device == "cuda" else 0.0)
             have = ray.cluster_resources()
             count = actors or (max(1, int(have.get("GPU", 0) / share)) if share else 1)
-            self._options = {**_options(share, count, have), **_surroundings()}
+            self._options = {**_options(share, count, have), **_surroundings(own=own)}
         except BaseException:
             if self._started:
                 ray.shutdown()
@@ -196,8 +198,8 @@ class RayPool:
         return WorkerDied(lease, died, message)
 
 
-def _connect(address: str | None, actors: int | None) -> None:
-    """Join or start a cluster, without its usage report, its banner, or its dashboard."""
+def _connect(address: str | None, actors: int | None) -> bool:
+    """Join or start a cluster, without its usage report, its banner, or its dashboard; whether it was started."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # torch's threads are set by the worker itself; Ray's OMP_NUM_THREADS=1 would change the bits.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -205,16 +207,20 @@ def _connect(address: str | None, actors: int | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        return
+        return False
+    os.environ.update(_PATIENT)  # the actors' processes have it from here
     # "local": a cluster that somebody else started here is not joined unasked.
     options["address"] = "local"
     # A CPU is a place, not a core: as many as actors are asked for, so that 2 actors fit on 1 core too.
     ray.init(num_cpus=max(os.cpu_count() or 1, actors or 1), **options)
+    return True
 
 
-def _surroundings() -> dict[str, Any]:
-    """The variables of this environment that say where files may be; actors on a cluster have another one."""
+def _surroundings(*, own: bool) -> dict[str, Any]:
+    """Variables that actors on a cluster need: where files may be, and what their processes have not been given."""
     found = {name: value for name, value in os.environ.items() if name.startswith("SDBATCH_")}
+    if not own:
+        found |= _PATIENT
     return {"runtime_env": {"env_vars": found}} if found else {}
 
 

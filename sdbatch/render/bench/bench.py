@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from sdbatch.errors import PictureError, RowError, UsageError
-from sdbatch.render import memory, schedulers
+from sdbatch.render import memory, schedulers, steady
 from sdbatch.render.batch import Picture
 from sdbatch.render.bench import clocks, exact, weights
 from sdbatch.render.memory import Ladder
@@ -182,8 +182,8 @@ class Bench:
         """Pixels of rows by one diffusers call each, and the seconds they took."""
         self._naive.scheduler = schedulers.make(batch[0].params["scheduler"], None, self._config)
         began = clocks.now(self._device)
-        # What a loop has that nobody compiled.
-        with torch.compiler.set_stance("force_eager"):
+        # What a loop has that nobody compiled, and whose rows may know their place.
+        with torch.compiler.set_stance("force_eager"), steady.off():
             made = [_called(self._naive, row) for row in batch]
         return [np.asarray(image) for image in made], clocks.now(self._device) - began
 
