@@ -44,7 +44,7 @@ class Scheduled:
 
 
 def scheduled(
-    job: Path, cron: str, *, out: Path | None = None, until: str | None = None, time_limit: str | None = None
+    job: Path, cron: str = "@daily", *, out: Path | None = None, until: str | None = None, time_limit: str | None = None
 ) -> Scheduled:
     """A job that is to be run again and again.
 
@@ -66,6 +66,7 @@ def scheduled(
         *(["--time-limit", time_limit] if time_limit else []),
         *(["--until", until] if until else []),
     ]
+    command += ["--hooks"] if spec.hooks else []
     made = Scheduled(spec.name, tuple(command), spec.base, spec.base / f"{spec.name}.log", " ".join(fields))
     if any(not text.isprintable() for text in (*command, str(made.folder))):
         raise UsageError(f"{path}: its path, or that of the directory, holds a line break or a control character")

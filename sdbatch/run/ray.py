@@ -1,9 +1,10 @@
-"""Workers as Ray actors. The only room that imports Ray."""
+"""Workers as Ray actors. This file and `cluster` alone import Ray."""
 
 from __future__ import annotations
 
-import logging
+import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,16 +12,16 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from sdbatch.errors import SdbatchError, UsageError
+from sdbatch.errors import SdbatchError
+from sdbatch.run import cluster
 from sdbatch.run.dispatch import WorkerDied
 from sdbatch.run.task import Task
 from sdbatch.types import Lease, LeaseResult
 
-_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep: those of several actors on the same cores take turns otherwise, each waiting
-at full speed for one that has no core. Two actors of two threads took four times as long on two cores."""
 WINDOW = 2
 """Leases in flight an actor: the next one waits at the actor while it works on the one in hand."""
+LOOK_SECONDS = 5.0
+"""How often a cluster that was joined is asked what it has."""
 
 
 class _Actor:
@@ -46,10 +47,11 @@ class _Actor:
 
 @dataclass
 class _Seat:
-    """One actor and the leases it holds."""
+    """One actor and the leases it holds; `ready` is there once it has begun."""
 
     name: str
     handle: Any
+    ready: Any
     leases: dict[Any, Lease] = field(default_factory=dict)
     ended: int = 0
 
@@ -81,18 +83,21 @@ class RayPool:
         self._recycle = recycle
         self._error: Exception | None = None
         self._started = not ray.is_initialized()
-        own = _connect(address, actors) if self._started else False
+        self._own = cluster.connect(address, actors) if self._started else False
+        self._share = gpus_per_actor if gpus_per_actor is not None else (1.0 if task.render.device == "cuda" else 0.0)
         try:
-            share = gpus_per_actor if gpus_per_actor is not None else (1.0 if task.render.device == "cuda" else 0.0)
-            have = ray.cluster_resources()
-            count = actors or (max(1, int(have.get("GPU", 0) / share)) if share else 1)
-            self._options = {**_options(share, count, have), **_surroundings(own=own)}
+            count = actors or (max(1, cluster.places(self._share)) if self._share else 1)
+            # Without a number of actors those that join later, each with a GPU, are used too.
+            self._most = math.inf if self._share and actors is None else count
+            self._options = cluster.resources(self._share, count)
+            self._options |= cluster.surroundings(own=self._own, share=self._share)
         except BaseException:
             if self._started:
                 ray.shutdown()
             raise
         self._task_ref = ray.put(task)
         self._seats = [self._seat() for _ in range(count)]
+        self._looked = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -112,7 +117,7 @@ class RayPool:
         if self._recycle is not None and seat.ended >= self._recycle:
             ray.kill(seat.handle)
             self._refresh(seat)
-        seat.leases[seat.handle.run.remote(lease)] = lease
+        self._give(seat, lease)
 
     def busy(self) -> bool:
         """Whether an actor holds a lease."""
@@ -126,6 +131,8 @@ class RayPool:
         """
         if self._error is not None:
             raise self._error
+        if time.monotonic() - self._looked >= LOOK_SECONDS and not self._own:
+            self._fit()
         flying = {ref: seat for seat in self._seats for ref in seat.leases}
         ready, _ = ray.wait(list(flying), num_returns=1, timeout=0.5)
         if ready and len(flying) > 1:
@@ -170,8 +177,44 @@ class RayPool:
     def _seat(self) -> _Seat:
         self._made += 1
         name = f"actor-{self._made}"
-        remote = ray.remote(concurrency_groups={"control": 1})(_Actor).options(**self._options)
-        return _Seat(name, remote.remote(self._task_ref))
+        # Named, and each lease too: Ray's dashboard lists them.
+        remote = ray.remote(concurrency_groups={"control": 1})(_Actor).options(
+            **self._options, name=f"{self._task.run} {name}"
+        )
+        handle = remote.remote(self._task_ref)
+        return _Seat(name, handle, handle.pid.remote())
+
+    def _give(self, seat: _Seat, lease: Lease) -> None:
+        called = seat.handle.run.options(name=f"lease {lease.number}: {len(lease.rows)} rows")
+        seat.leases[called.remote(lease)] = lease
+
+    def _fit(self) -> None:
+        """Have as many actors as a cluster has room for that others change: nodes join it and leave it."""
+        self._looked = time.monotonic()
+        places = cluster.places(self._share)
+        more = int(min(places, self._most)) - len(self._seats)
+        for _ in range(min(more, cluster.free(self._share)) if more > 0 and not self._stopped else 0):
+            self._seats.append(self._seat())
+            self._on_event(f"{self._seats[-1].name} joins: the cluster has room for {places}")
+        begun = [one for one in self._seats if ray.wait([one.ready], timeout=0)[0]]
+        for seat in [one for one in self._seats if one not in begun]:
+            # It waits for a place that is gone, or that others have taken. Who is at work is told of by Ray.
+            if max(places, 1) < len(self._seats):
+                ray.kill(seat.handle)
+                self._leave(seat)
+            elif seat.leases and any(not one.leases for one in begun):
+                waiting = list(seat.leases.values())
+                ray.kill(seat.handle)
+                self._refresh(seat)
+                for lease in waiting:
+                    self._give(min(begun, key=lambda one: len(one.leases)), lease)
+
+    def _leave(self, seat: _Seat) -> None:
+        """Take a seat out; the leases that it holds go to the others."""
+        self._seats.remove(seat)
+        self._on_event(f"{seat.name} leaves: the cluster has no room for it")
+        for lease in seat.leases.values():
+            self._give(min(self._seats, key=lambda one: len(one.leases)), lease)
 
     def _takes(self, seat: _Seat) -> bool:
         """Whether an actor can be given another lease."""
@@ -181,7 +224,7 @@ class RayPool:
     def _refresh(self, seat: _Seat) -> None:
         """Put a new actor in a seat."""
         fresh = self._seat()
-        seat.name, seat.handle, seat.leases, seat.ended = fresh.name, fresh.handle, {}, 0
+        seat.name, seat.handle, seat.ready, seat.leases, seat.ended = fresh.name, fresh.handle, fresh.ready, {}, 0
         if self._stopped:
             seat.handle.stop.remote()
 
@@ -190,50 +233,12 @@ class RayPool:
         message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         died = seat.name
         if isinstance(error, RayActorError):
-            waiting = list(seat.leases.values())
-            self._refresh(seat)
-            for other in waiting:
-                seat.leases[seat.handle.run.remote(other)] = other
-        self._on_event(f"{died} died: {message}")
+            self._on_event(f"{died} died: {message}")
+            if not self._own and 1 <= cluster.places(self._share) < len(self._seats):
+                self._leave(seat)
+            else:
+                waiting = list(seat.leases.values())
+                self._refresh(seat)
+                for other in waiting:
+                    self._give(seat, other)
         return WorkerDied(lease, died, message)
-
-
-def _connect(address: str | None, actors: int | None) -> bool:
-    """Join or start a cluster, without its usage report, its banner, or its dashboard; whether it was started."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # torch's threads are set by the worker itself; Ray's OMP_NUM_THREADS=1 would change the bits.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        return False
-    os.environ.update(_PATIENT)  # the actors' processes have it from here
-    # "local": a cluster that somebody else started here is not joined unasked.
-    options["address"] = "local"
-    # A CPU is a place, not a core: as many as actors are asked for, so that 2 actors fit on 1 core too.
-    ray.init(num_cpus=max(os.cpu_count() or 1, actors or 1), **options)
-    return True
-
-
-def _surroundings(*, own: bool) -> dict[str, Any]:
-    """Variables that actors on a cluster need: where files may be, and what their processes have not been given."""
-    found = {name: value for name, value in os.environ.items() if name.startswith("SDBATCH_")}
-    if not own:
-        found |= _PATIENT
-    return {"runtime_env": {"env_vars": found}} if found else {}
-
-
-def _options(share: float, count: int, have: dict[str, float]) -> dict[str, Any]:
-    """Resources of an actor, checked first: Ray would wait for ever for what the cluster does not have."""
-    gpus, cpus = have.get("GPU", 0.0), have.get("CPU", 0.0)
-    if share and share * count > gpus + 1e-9:
-        raise UsageError(f"{count} actors of {share:g} GPU ask for {share * count:g} GPUs; the cluster has {gpus:g}")
-    if not share and count > cpus:
-        raise UsageError(f"{count} actors ask for {count} CPUs; the cluster has {cpus:g}")
-    return {
-        "num_gpus": share,
-        "num_cpus": 0 if share else 1,
-        "max_restarts": 0,
-        "max_task_retries": 0,
-    }

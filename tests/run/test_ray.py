@@ -140,14 +140,14 @@ def test_more_gpus_than_there_are_is_said_at_once(
 
 def test_a_cluster_is_joined_only_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else may have started one on this machine, which `ray.init` would find by itself."""
-    from sdbatch.run import ray as pools
+    from sdbatch.run import cluster
 
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr("ray.init", lambda **options: asked.append(options))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    pools._connect(None, 2)
-    pools._connect("10.0.0.1:6379", 2)
+    cluster.connect(None, 2)
+    cluster.connect("10.0.0.1:6379", 2)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
-    pools._connect(None, 2)
+    cluster.connect(None, 2)
     assert [one["address"] for one in asked] == ["local", "10.0.0.1:6379", "10.0.0.2:6379"]
     assert ["num_cpus" in one for one in asked] == [True, False, False]
