@@ -75,7 +75,7 @@ def main() -> None:
             pool = pools.RayPool(task, actors=options.actors)
             assert len(set(pool.pids)) == options.actors
             found = measured(pool, planned, job, manifest, options.actors)
-            assert manifest.done().rows.unique().__len__() == options.batches
+            assert len(manifest.done()) == options.batches
     ideal = options.batches * options.seconds / options.actors
     what = f"{options.actors} Ray actors, batches of {options.seconds * 1000:g} ms, of the ideal"
     timing.report("actors", [timing.result(what, round(ideal / found["seconds"], 4), 0.95, ideal_s=ideal, **found)])

@@ -154,7 +154,7 @@ def main() -> None:
     """Measure, or do what a child is to do."""
     parser = timing.options(__doc__, 3)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--huge", type=int, default=0, help="so many rows too, once; 0 leaves it out")
+    parser.add_argument("--huge", type=int, default=100_000_000, help="so many rows too, once; 0 leaves it out")
     parser.add_argument("--finished", type=int, default=1_000_000, help="rows of the finished run")
     parser.add_argument("--part", type=int, nargs="+", default=[10_000, 125], help="lines a manifest part")
     for name, kind in (("--child", str), ("--home", Path), ("--of", int)):

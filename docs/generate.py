@@ -82,6 +82,9 @@ Such a mapping may also stand at the top level, in place of a constant: it is th
 Paths start at the spec file's folder, in the cells of a table too. `rows_base: FOLDER` lets those in the cells start
 elsewhere, and `links_within: FOLDER` takes that folder for the spec's where [links](inputs.md#links) are followed: a
 run directory's job.yaml has both, since it lies elsewhere than the spec that it was made from.
+`on_finish` and `on_failure` say who is told [how a run ended](cron.md#being-told), with `--hooks` alone: a command or
+an address, or a list of them.
+
 `wildcards: FOLDER` holds the wildcard files of prompts, `fine_tunes: FOLDER` the folders `loras/`, `embeddings/` and
 `hypernetworks/` that are searched by name (and one folder up from there); by default they lie beside the spec.
 What input pictures may be, and what is made of them, is said in [inputs](inputs.md).

@@ -42,12 +42,12 @@ def samplers_page() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name in SCHEDULERS:
-        kind, options = schedulers.SAMPLERS[name]
+        options = schedulers.SAMPLERS[name][1]
         shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
         cells = (
             f"`{name}`",
             SAMPLER_NAMES[name],
-            f"`{getattr(kind, 'ORIGINAL', kind)}({shown})`",
+            f"`{schedulers.original(name)}({shown})`",
             str(schedulers.make(name, None, config).order),
             "with `eta`" if name == "ddim" else "yes" if name in schedulers.RANDOM else "",
             "yes" if name in WITH_SIGMAS else "",

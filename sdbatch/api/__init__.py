@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from sdbatch.api.planning import PlanReport, plan_job, validate
     from sdbatch.api.pulling import pull
     from sdbatch.api.replaying import Replay, ReplayOptions, ReplayReport, read_pictures, replay
-    from sdbatch.api.running import Listener, RunOptions, RunReport, run
+    from sdbatch.api.running import Listener, RunOptions, RunReport
+    from sdbatch.api.telling import run
     from sdbatch.api.verifying import VerifyReport, verify
     from sdbatch.prepare import Job, job
-    from sdbatch.spec.schema import json_schema as schema
+    from sdbatch.spec.json_schema import json_schema as schema
 
 _NAMES = {
     "sdbatch.api.benching": ("BenchOptions", "BenchReport", "bench"),
@@ -26,10 +27,11 @@ _NAMES = {
     "sdbatch.api.planning": ("PlanReport", "plan_job", "validate"),
     "sdbatch.api.pulling": ("pull",),
     "sdbatch.api.replaying": ("Replay", "ReplayOptions", "ReplayReport", "read_pictures", "replay"),
-    "sdbatch.api.running": ("Listener", "RunOptions", "RunReport", "run"),
+    "sdbatch.api.running": ("Listener", "RunOptions", "RunReport"),
+    "sdbatch.api.telling": ("run",),
     "sdbatch.api.verifying": ("VerifyReport", "verify"),
     "sdbatch.prepare": ("Job", "job"),
-    "sdbatch.spec.schema": ("json_schema",),
+    "sdbatch.spec.json_schema": ("json_schema",),
 }
 _HOMES = {
     ("schema" if name == "json_schema" else name): (home, name) for home, names in _NAMES.items() for name in names

@@ -14,7 +14,7 @@ from sdbatch import errors, modes, prepare
 from sdbatch.render import device
 from sdbatch.sources import hub
 from sdbatch.sources.models import Model, ModelSource, embedded, installed
-from sdbatch.spec.schema import json_schema
+from sdbatch.spec.json_schema import json_schema
 from sdbatch.store.directory import JOB
 
 if TYPE_CHECKING:

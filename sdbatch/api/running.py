@@ -19,7 +19,7 @@ from sdbatch.render import device
 from sdbatch.run import dispatch
 from sdbatch.run.dispatch import WorkerDied
 from sdbatch.run.pace import Pace
-from sdbatch.spec import dump
+from sdbatch.spec import conditions, dump
 from sdbatch.store import attempts
 from sdbatch.store.manifest import Manifest
 from sdbatch.types import LeaseResult
@@ -48,12 +48,14 @@ class RunOptions:
     Attributes:
         executor: auto, local or ray.
         limit: at most so many rows.
+        where: only rows for which this holds; see `conditions`.
         max_failures: a number, or a share such as `5%`; None never stops.
         retry: whether rows that failed before are tried again; a text tries only that class of error.
         recycle: replace a Ray actor by a fresh one after so many leases; where `auto` decides, this asks for actors.
         deadline: when the run is to end, with a time zone: no lease is begun that cannot be finished by then, as far as
             is known how long they take, and then the batches in hand are the last.
         rewrite: make the rows that are done again, where `output:` is no longer what they were written by.
+        hooks: whether those whom the spec names are told how it ends; None is an error where it names some.
     """
 
     executor: str = "auto"
@@ -61,11 +63,13 @@ class RunOptions:
     actors: int | None = None
     gpus_per_actor: float | None = None
     limit: int | None = None
+    where: str | None = None
     max_failures: str | None = None
     retry: bool | str = True
     rewrite: bool = False
     recycle: int | None = None
     deadline: datetime | None = None
+    hooks: bool | None = None
 
     def seconds_left(self) -> float:
         """Until the deadline."""
@@ -120,7 +124,9 @@ def run(
         settling.count_deaths(job, manifest)
         settling.settle_output(job, manifest, options.rewrite)
         planned = settling.make_plan(job, manifest, options.retry)
-        limited = options.limit is not None and options.limit < planned.left
+        before = planned.left
+        planned = _chosen(job, planned, options.where)
+        limited = planned.left < before or (options.limit is not None and options.limit < planned.left)
         count = len(planned.order) if options.limit is None else min(options.limit, len(planned.order))
         # Before anything is written: what is asked of Ray may be more than there is.
         pool, workers = _pool(job, options, listener, stopping, name) if count else (None, 0)
@@ -157,6 +163,16 @@ def run(
         attempts.clear(job.directory.store)  # of actors that died and were replaced
         job.directory.finish(name, {**asdict(report), "exit_code": report.exit_code})
         return report
+
+
+def _chosen(job: prepare.Job, planned: plan.Plan, where: str | None) -> plan.Plan:
+    """What is left of a plan for this run."""
+    if where is None:
+        return planned
+    try:
+        return planned.only(job.rows.matching(conditions.parse(where)))
+    except ValueError as error:
+        raise errors.UsageError(f"--where {where!r}: {error}") from error
 
 
 def _pool(

@@ -67,7 +67,7 @@ class Progress:
 
     def start(self, text: str, left: int) -> None:
         """So many rows are about to be made."""
-        self._left, self._began = left, time.monotonic()
+        self._begin(left)
         self.say(text)
         if self._bars:
             self._tasks[""] = self._bars.add_task("rows", total=left, about="")
@@ -79,15 +79,13 @@ class Progress:
 
     def result(self, result: LeaseResult) -> None:
         """A lease was committed."""
-        count = len(result.records) + result.failed
-        self._failed += result.failed
+        count = self._counted(result)
         for failure in result.failures[:3]:
             self.say(f"row {failure.row} failed: {failure.error}: {failure.message}")
         about = result.worker
         if about:
             self._worker(f"{about['host']}:{about['pid']} {about['device']}", len(result.records), about["rss"])
-        self._advance(count - self._settled)
-        self._settled = 0
+        self._advance(count)
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
@@ -109,6 +107,16 @@ class Progress:
         elif report.timed_out:
             self.say(f"the time is up; what is made is saved. To go on: sdbatch run {report.directory}")
 
+    def _begin(self, left: int) -> None:
+        self._left, self._began = left, time.monotonic()
+
+    def _counted(self, result: LeaseResult) -> int:
+        """How many rows this lease settled that `rows` has not counted."""
+        self._failed += result.failed
+        count = len(result.records) + result.failed - self._settled
+        self._settled = 0
+        return count
+
     def _advance(self, count: int) -> None:
         self._done += count
         took = time.monotonic() - self._began
@@ -118,8 +126,11 @@ class Progress:
             self._bars.update(self._tasks[""], advance=count, about=f"{rate:.2f} rows/s{failed}")
         elif time.monotonic() - self._shown > LINE_SECONDS:
             self._shown = time.monotonic()
-            to_go = f", {(self._left - self._done) / rate:.0f} s to go" if rate else ""
-            self.say(f"{self._done}/{self._left} rows, {self._failed} failed, {rate:.2f} rows/s{to_go}")
+            self._line(self._done, self._left, rate)
+
+    def _line(self, done: int, left: int, rate: float) -> None:
+        to_go = f", {(left - done) / rate:.0f} s to go" if rate else ""
+        self.say(f"{done}/{left} rows, {self._failed} failed, {rate:.2f} rows/s{to_go}")
 
     def _worker(self, name: str, made: int, memory: int) -> None:
         self._workers[name] += made

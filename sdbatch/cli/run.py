@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sdbatch.errors import EXIT_BUG, EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from sdbatch.api import Job, Listener, RunOptions, RunReport
+    from sdbatch.plan import Plan
+    from sdbatch.types import LeaseResult
 
 Set = Annotated[
     list[str] | None,
@@ -28,6 +36,9 @@ AllowMixed = Annotated[bool, typer.Option("--allow-mixed", help="Go on although 
 Adopt = Annotated[bool, typer.Option("--adopt", help="Go on in a directory that another job began.")]
 
 
+ACTORS_MAX = 4096
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("run")(run)
@@ -38,6 +49,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._heard)
 
@@ -48,7 +60,7 @@ class Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        print("sdbatch: stopping after the batch in hand; again to stop at once", file=sys.stderr)
+        self.say("sdbatch: stopping after the batch in hand; again to stop at once")
 
 
 def run(
@@ -58,10 +70,16 @@ def run(
     model: Model = None,
     executor: Annotated[str, typer.Option(metavar="auto|local|ray", help="Where pictures are made.")] = "auto",
     ray_address: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Ray cluster to join.")] = None,
-    actors: Annotated[int | None, typer.Option(min=1, max=4096, metavar="N", help="Ray actors.")] = None,
+    actors: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="Ray actors; auto is as many as there are GPUs, or shares of one."),
+    ] = None,
     gpus_per_actor: Annotated[float | None, typer.Option(min=0, metavar="F", help="Share of a GPU an actor.")] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N|auto", help="Batch shape, as render.batch_size.")] = None,
     limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Make at most N rows.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds: seed < 4 and color == 'red'.")
+    ] = None,
     time_limit: Annotated[
         str | None,
         typer.Option(metavar="2h", help="Begin nothing that would not be done after so long; exit 75 with rows left."),
@@ -79,6 +97,16 @@ def run(
     allow_mixed: AllowMixed = False,
     adopt: Adopt = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and make nothing.")] = False,
+    hooks: Annotated[
+        bool | None,
+        typer.Option(
+            "--hooks/--no-hooks", help="Tell the spec's on_finish and on_failure, or leave them.", show_default=False
+        ),
+    ] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep a file of numbers for Prometheus (.prom).")
+    ] = None,
+    log_format: Annotated[str, typer.Option(metavar="text|json", help="How progress is written.")] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -87,12 +115,15 @@ def run(
     from sdbatch.api import deadlines
     from sdbatch.errors import UsageError
 
+    if log_format not in ("text", "json"):
+        raise UsageError(f"--log-format {log_format!r}: one of text, json")
     if executor not in ("auto", "local", "ray"):
         raise UsageError(f"--executor {executor!r}: one of auto, local, ray")
     if executor == "local" and (actors or ray_address or recycle):
         raise UsageError(
             "--executor local has no actors; leave out --actors, --ray-address and --recycle, or use --executor ray"
         )
+    count = _actors(actors)
     overrides = [*(set_ or []), *([f"render.batch_size={batch_size}"] if batch_size else [])]
     stop = Stop()
     deadline = deadlines.earliest(time_limit, until, datetime.now(UTC))
@@ -102,26 +133,94 @@ def run(
 
         show(api.plan_job(prepared), as_json)
         return
-    from sdbatch.cli import fetching
-    from sdbatch.cli.progress import Progress
-
     options = api.RunOptions(
         executor=executor,
         ray_address=ray_address,
-        actors=actors,
+        actors=count,
         gpus_per_actor=gpus_per_actor,
         limit=limit,
+        where=where,
         max_failures=max_failures,
         retry=False if no_retry else (retry or True),
         rewrite=rewrite,
         recycle=recycle,
         deadline=deadline,
+        hooks=hooks,
     )
-    with fetching.shown(quiet=quiet), Progress(quiet=quiet) as progress:
-        report = api.run(prepared, options, progress, stop, sys.argv)
-    progress.end(report)
+    report = _watched(prepared, options, stop, metrics, log_format, quiet=quiet)
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     else:
         typer.echo(report.directory)
     raise typer.Exit(report.exit_code)
+
+
+def _actors(text: str | None) -> int | None:
+    from sdbatch.errors import UsageError
+
+    if text in (None, "auto"):
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= ACTORS_MAX):
+        raise UsageError(f"--actors {text!r}: auto, or a whole number from 1 to {ACTORS_MAX}")
+    return int(text)
+
+
+def _watched(
+    prepared: Job, options: RunOptions, stop: Stop, metrics: Path | None, log_format: str, *, quiet: bool
+) -> RunReport:
+    """Run, with whoever is to hear of it."""
+    from sdbatch import api
+    from sdbatch.cli import events, fetching
+    from sdbatch.cli.progress import Progress
+    from sdbatch.errors import SdbatchError
+
+    as_events = log_format == "json"
+    progress = events.Events(quiet=quiet) if as_events else Progress(quiet=quiet)
+    stop.say = progress.say if as_events else stop.say
+    heard: list[Any] = [progress]
+    if metrics is not None:
+        from sdbatch.report.metrics import Metrics
+
+        heard.append(Metrics(metrics, prepared.spec.name, progress.say))
+    code = EXIT_BUG
+    try:
+        with fetching.shown(quiet=quiet or as_events), progress:
+            report = api.run(prepared, options, _Everyone(heard), stop, sys.argv)
+        code = report.exit_code
+    except SdbatchError as error:
+        code = error.exit_code
+        if isinstance(progress, events.Events):
+            progress.failed(str(error), code)
+            raise typer.Exit(code) from error
+        raise
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+        raise
+    finally:
+        if metrics is not None:
+            heard[1].end(code)
+    progress.end(report)
+    return report
+
+
+class _Everyone:
+    """Passes on what a run tells."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+
+    def begin(self, planned: Plan, left: int, directory: Path) -> None:
+        for one in self._listeners:
+            one.begin(planned, left, directory)
+
+    def rows(self, count: int) -> None:
+        for one in self._listeners:
+            one.rows(count)
+
+    def result(self, result: LeaseResult) -> None:
+        for one in self._listeners:
+            one.result(result)
+
+    def say(self, text: str) -> None:
+        for one in self._listeners:
+            one.say(text)

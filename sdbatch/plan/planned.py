@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,25 @@ class Plan:
     def model_loads(self) -> int:
         """How often one worker loads a model."""
         return len({json.loads(cell.key)[0] for cell in self.kinds if cell.rows})
+
+    def only(self, numbers: NDArray[np.int64]) -> Plan:
+        """The same plan with these rows alone left to do.
+
+        Args:
+            numbers: of rows, ascending.
+        """
+        kept = np.isin(self.order, numbers)
+        begins, kinds, start = [np.array([], np.bool_)], [], 0
+        for cell in self.kinds:
+            here = slice(start, start + cell.rows)
+            picture = np.cumsum(self.begins[here])[kept[here]]
+            first = np.diff(picture, prepend=0) > 0
+            begins.append(first)
+            kinds.append(replace(cell, rows=len(picture), pictures=int(first.sum())))
+            start += cell.rows
+        recorded = self.recorded[np.isin(self.recorded, numbers)]
+        order, whole = self.order[kept], np.concatenate(begins)
+        return replace(self, order=order, begins=whole, kinds=tuple(kinds), recorded=recorded)
 
     def leases(
         self,

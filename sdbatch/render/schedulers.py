@@ -61,6 +61,12 @@ def make(name: str, sigmas: str | None, config: dict[str, Any]) -> Any:
     return _from_the_start(kind.from_config(base, **options))
 
 
+def original(name: str) -> str:
+    """The name of diffusers' class that a sampler is, or is made from."""
+    kind = _class(SAMPLERS[name][0])
+    return str(getattr(kind, "ORIGINAL", kind.__name__))
+
+
 def _class(title: str) -> Any:
     module, _, name = title.rpartition(".")
     if not module:

@@ -15,7 +15,7 @@ from sdbatch.spec import references, sizes, templates
 from sdbatch.spec.axes import Reader, beside, coerced, reason_of
 from sdbatch.spec.problems import Key, Problems, near, show, unknown
 from sdbatch.spec.schema import FORMS, KEYS, LATER_SECTIONS, TABLES, Axis, JobSpec
-from sdbatch.spec.settings import Sections, mapping, output, render
+from sdbatch.spec.settings import Sections, hooks, mapping, output, render
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
         include=_entries(data, "include", problems),
         output=output(data, problems),
         render=render(data, problems),
+        hooks=hooks(data, problems),
         lines=problems.lines(),
     )
     places = {

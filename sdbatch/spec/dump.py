@@ -46,6 +46,7 @@ def resolved(job: JobSpec, render: Render, directory: Path) -> str:
         spec["safety"] = job.output.safety
     settings = dataclasses.asdict(render)
     spec["render"] = {name: value for name, value in settings.items() if value or value is False}
+    spec |= {name: list(targets) for name, targets in job.hooks.items()}
     return yaml.dump(spec, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
 
 

@@ -23,7 +23,9 @@ from sdbatch.spec import arrow, checks, hashers, hashing, ids, keys, templates
 from sdbatch.spec.batch import STAGE, Batch
 from sdbatch.spec.blocks import TEMPLATED, Block, main_block, matches
 from sdbatch.spec.columns import Column, Ints, merge
+from sdbatch.spec.conditions import Condition
 from sdbatch.spec.filling import Filler
+from sdbatch.spec.problems import near
 from sdbatch.spec.schema import ROWS_MAX, JobSpec
 from sdbatch.types import Row
 
@@ -155,6 +157,24 @@ class Rows:
                     templates={name: str(column.at(at)) for name, column in part.templates.items()},
                 )
         return [made[number] for number in wanted.tolist()]
+
+    def matching(self, condition: Condition) -> NDArray[np.int64]:
+        """Numbers of the rows for which a condition holds, ascending.
+
+        Raises:
+            ValueError: it reads what rows do not have, or compares what has no order.
+        """
+        kept = [np.array([], np.int64)]
+        names = [*PARAMETERS, *self.fields]
+        for name in condition.names:
+            if name not in names:
+                raise ValueError(f"rows have no {name!r}{near(name, names)}")
+        for start in range(0, len(self), BATCH):
+            for part in self._make(np.arange(start, min(start + BATCH, len(self)), dtype=np.int64)):
+                values = [{**part.fields, **part.params}[name] for name in condition.names]
+                found = merge(values, lambda *row: condition(dict(zip(condition.names, row, strict=True))))
+                kept.append(part.numbers[np.array(found.spread(len(part.numbers)), np.bool_)])
+        return np.sort(np.concatenate(kept))
 
     def _sides(self, part: Batch) -> Iterator[pa.Array]:
         for column in (part.params["width"], part.params["height"]):

@@ -7,7 +7,18 @@ from typing import Any
 
 from sdbatch.spec import templates
 from sdbatch.spec.problems import Problems, near, show, unknown
-from sdbatch.spec.schema import DIR_FIELDS, FORMATS, OUTPUT_KEYS, RENDER, SAFETY, SAVED, SIGNING_KEYS, SWITCH, Setting
+from sdbatch.spec.schema import (
+    DIR_FIELDS,
+    FORMATS,
+    HOOKS,
+    OUTPUT_KEYS,
+    RENDER,
+    SAFETY,
+    SAVED,
+    SIGNING_KEYS,
+    SWITCH,
+    Setting,
+)
 from sdbatch.types import Output, Signing
 
 Sections = Mapping[str, Any]
@@ -132,6 +143,23 @@ def render(data: Sections, problems: Problems) -> dict[str, Any]:
         except ValueError as error:
             problems.add(("render", name), str(error))
     return given
+
+
+def hooks(data: Sections, problems: Problems) -> dict[str, tuple[str, ...]]:
+    """Read `on_finish:` and `on_failure:`, each a text or a list of them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in HOOKS:
+        given = data.get(name)
+        if given is None:
+            continue
+        texts = given if isinstance(given, list) else [given]
+        if not texts or not all(isinstance(text, str) and text.strip() and "\0" not in text for text in texts):
+            problems.add(
+                (name,), f"{show(given)} is not a command or an address (http:// or https://), or a list of them"
+            )
+            continue
+        found[name] = tuple(texts)
+    return found
 
 
 def _setting(setting: Setting, value: Any) -> Any:

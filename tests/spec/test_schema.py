@@ -11,7 +11,8 @@ import yaml
 
 from sdbatch.errors import SpecError
 from sdbatch.spec import load
-from sdbatch.spec.schema import KEYS, json_schema
+from sdbatch.spec.json_schema import json_schema
+from sdbatch.spec.schema import KEYS
 
 GOOD: list[dict[str, Any]] = [
     {"prompt": "x", "seed": 0, "width": None, "loras": ["a"], "mask": [0, 0, 8, 8], "name": "n"},
