@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -74,23 +73,18 @@ def resources(share: float, count: int) -> dict[str, Any]:
 
 
 def surroundings(*, own: bool, share: float) -> dict[str, Any]:
-    """What actors need beside their resources: where files may be, what their processes have not been given, the code.
+    """What actors need beside their resources: where files may be, and what their processes have not been given.
 
-    Where the nodes of a cluster that was joined have no sdbatch, this one is sent to them; a node that has another
-    version, or other versions of what decides pixels, is refused.
+    A node of a cluster that was joined is refused where it has no sdbatch, or other versions of what decides pixels.
 
     Raises:
         UsageError: a node would make other pictures, or cannot make any.
     """
     variables = {name: value for name, value in os.environ.items() if name.startswith("SDBATCH_")}
-    sent: dict[str, Any] = {}
     if not own:
         variables |= PATIENT
-        if _agree(_nodes(share)):
-            sent["py_modules"] = [str(Path(sdbatch.__file__).parent)]
-    if variables:
-        sent["env_vars"] = variables
-    return {"runtime_env": sent} if sent else {}
+        _agree(_nodes(share))
+    return {"runtime_env": {"env_vars": variables}} if variables else {}
 
 
 def _nodes(share: float) -> dict[str, Mapping[str, str | None]]:
@@ -129,8 +123,8 @@ def _nodes(share: float) -> dict[str, Mapping[str, str | None]]:
     return found
 
 
-def _agree(found: Mapping[str, Mapping[str, str | None]]) -> bool:
-    """Whether sdbatch is to be sent to the nodes.
+def _agree(found: Mapping[str, Mapping[str, str | None]]) -> None:
+    """See that the nodes have what this machine has.
 
     Raises:
         UsageError: a node has other versions, or lacks what sdbatch needs.
@@ -139,12 +133,11 @@ def _agree(found: Mapping[str, Mapping[str, str | None]]) -> bool:
     for address, versions in found.items():
         for name, version in wanted.items():
             have = versions[name]
-            if have != version and (have or name != "sdbatch"):
+            if have != version:
                 raise UsageError(
                     f"node {address} of the cluster has {f'{name} {have}' if have else f'no {name}'}, and this machine "
                     f"{name} {version}: rows would not be the same pictures everywhere; install the same versions"
                 )
-    return any(versions["sdbatch"] is None for versions in found.values())
 
 
 def _held(have: Mapping[str, float], share: float) -> int:
