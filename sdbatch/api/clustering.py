@@ -92,7 +92,8 @@ def _ray(ray: str, nodes: Nodes) -> list[str]:
     start = f"{ray} start --block --num-gpus={nodes.gpus} --num-cpus={nodes.cpus} --disable-usage-stats"
     return [
         "# Only who has this token may give the nodes work.",
-        "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | base64 | tr -d '/+=\\n')",
+        "RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | base64 | tr -d '/+=\\n')",
+        "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN",
         'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         f"address=$(getent hosts \"$head\" | cut -d' ' -f1):$(({first} + SLURM_JOB_ID % {count}))",
         f'srun --overlap --nodes=1 --ntasks=1 -w "$head" {start} --head --port="${{address##*:}}" \\',
@@ -184,7 +185,7 @@ def _slurm_path(path: Path) -> str:
     """As `--output` has it, where `%` begins a field."""
     text = str(path).replace("%", "%%")
     if any(character.isspace() for character in text):
-        raise UsageError(f"{path}: Slurm takes no blanks in the name of a log; choose another folder for the spec")
+        raise UsageError(f"{path}: Slurm takes no blanks in the path of a log: rename the spec or its folder")
     return text
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -193,12 +193,17 @@ def test_several_machines_have_ray_first(write: Callable[[str, str], Path], mach
     assert run.endswith(f"--executor ray --ray-address {address}")
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck here")
-def test_shellcheck_finds_nothing(job: scheduling.Scheduled, tmp_path: Path) -> None:
+def test_shellcheck_finds_nothing(write: Callable[[str, str], Path], tmp_path: Path) -> None:
+    made = scheduling.scheduled(write("jobs/it's.yaml", JOB), out=tmp_path / "runs" / "a $b")
     for nodes in (Nodes(), Nodes(3)):
         path = tmp_path / "job.sh"
-        path.write_text(clustering.slurm(job, nodes, 60).replace("My job", "job"), encoding="utf-8")
-        done = subprocess.run(["shellcheck", "-S", "warning", path], capture_output=True, text=True, check=False)
+        path.write_text(clustering.slurm(made, nodes, 60), encoding="utf-8")
+        done = subprocess.run(
+            [Path(sys.executable).with_name("shellcheck"), "-S", "warning", path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout
 
 
