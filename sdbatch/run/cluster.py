@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ def connect(address: str | None, actors: int | None) -> bool:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
+        _reach(address)
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, ValueError) as error:
@@ -41,6 +43,21 @@ def connect(address: str | None, actors: int | None) -> bool:
     # A CPU is a place, not a core: as many as actors are asked for, so that 2 actors fit on 1 core too.
     ray.init(num_cpus=max(os.cpu_count() or 1, actors or 1), **options)
     return True
+
+
+def _reach(address: str) -> None:
+    """See that something listens there: Ray itself tries for minutes, and ends the process then.
+
+    Raises:
+        UsageError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # such as `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS / 12).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--ray-address {address}: no cluster can be joined there: {_line(error)}") from error
 
 
 def places(share: float) -> int:

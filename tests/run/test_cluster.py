@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,6 +53,18 @@ def test_nodes_that_have_others_are_refused(other: dict[str, str | None], said: 
 ])  # fmt: skip
 def test_how_many_actors_there_is_room_for(have: dict[str, float], share: float, held: int) -> None:
     assert clusters._held(have, share) == held
+
+
+def test_an_address_where_nothing_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("ray.init", lambda **options: asked.append(options["address"]))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        clusters.connect(f"127.0.0.1:{port}", 1)
+    with pytest.raises(UsageError, match=rf"--ray-address 127\.0\.0\.1:{port}: no cluster can be joined there"):
+        clusters.connect(f"127.0.0.1:{port}", 1)
+    clusters.connect("auto", 1)
+    assert asked == [f"127.0.0.1:{port}", "auto"]
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ def test_a_cluster_is_joined_only_where_it_is_named(monkeypatch: pytest.MonkeyPa
 
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr("ray.init", lambda **options: asked.append(options))
+    monkeypatch.setattr(cluster, "_reach", lambda address: None)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     cluster.connect(None, 2)
     cluster.connect("10.0.0.1:6379", 2)
