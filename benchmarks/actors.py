@@ -61,8 +61,10 @@ def main() -> None:
     from sdbatch.run import ray as pools
 
     # An actor is made of what the pool's module calls so; a class of a script travels to the actors by value.
-    pools._Actor = Sleeper  # type: ignore[assignment,misc]
-    Sleeper.stop = ray.method(concurrency_group="control")(Sleeper.stop)  # type: ignore[method-assign]
+    # The pool asks for a class of this name, and for nothing of it but these methods.
+    pools._Actor = Sleeper  # type: ignore[assignment,misc]  # a stand-in is no subclass
+    # Here, not as a decorator: Ray is imported where it is measured.
+    Sleeper.stop = ray.method(concurrency_group="control")(Sleeper.stop)  # type: ignore[method-assign]  # decorated late
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "many.yaml"
         spec = f"name: many\nmodel: demo\nprompt: a star\ngrid: {{seed: {{range: [0, {options.batches}]}}}}\n"

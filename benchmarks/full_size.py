@@ -87,7 +87,7 @@ def main() -> None:
     options = parser.parse_args()
     given = {} if options.batch is None else {"batch_size": options.batch}
     render = device.settings(given)
-    worker.Renderer = Watched  # type: ignore[attr-defined]
+    worker.Renderer = Watched  # type: ignore[attr-defined]  # imported there, and exported by nobody
     side = options.size or shapes.model(options.shape).size[0]
     with tempfile.TemporaryDirectory(prefix="sdbatch-bench-", dir=options.out) as name:
         folder = Path(name)

@@ -57,7 +57,7 @@ def sleeping_sdbatch(job: Path, out: Path, rows: int, seconds: float) -> Callabl
 
     stand_in = Photographs(seconds)
     # The worker asks for a class; a benchmark has one made already.
-    worker.Renderer = lambda render, sources: stand_in  # type: ignore[assignment,misc]
+    worker.Renderer = lambda render, sources: stand_in  # type: ignore[assignment,misc]  # a function
     return ways.sdbatch(job, out, rows)
 
 

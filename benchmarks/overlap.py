@@ -83,7 +83,7 @@ def main() -> None:
     options = parser.parse_args()
     StandIn.seconds = options.seconds
     # It has of a renderer's methods those that a worker calls.
-    worker.Renderer = StandIn  # type: ignore[assignment, misc]
+    worker.Renderer = StandIn  # type: ignore[assignment, misc]  # no subclass
     root = options.out or Path(tempfile.gettempdir())
     found = [run(options.rows, root) for _ in range(1 + options.rounds)][1:]
     idle = timing.median([1 - one["render"] / one["whole"] for one in found])

@@ -24,8 +24,8 @@ from sdbatch.store.directory import now
 
 COMMAND_SECONDS = 600.0
 """How long a command may take."""
-ADDRESS_SECONDS, TRIES = 10.0, 3
-"""How long an address may take to answer, and how often it is tried."""
+ADDRESS_SECONDS, TRIES, WAIT_SECONDS = 10.0, 3, 1.0
+"""How long an address may take to answer, how often it is tried, and how much longer is waited each time."""
 
 
 def run(
@@ -111,8 +111,6 @@ def _called(command: str, text: str, event: str, folder: str) -> str:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return f"ended after {COMMAND_SECONDS:g} s"
-    except OSError:  # it does not read what it is given
-        process.wait()
     return f"exit code {process.returncode}"
 
 
@@ -120,7 +118,7 @@ def _posted(address: str, text: str) -> str:
     outcome = ""
     for attempt in range(TRIES):
         if attempt:
-            time.sleep(attempt)
+            time.sleep(attempt * WAIT_SECONDS)
         request = urllib.request.Request(address, text.encode(), {"Content-Type": "application/json"}, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=ADDRESS_SECONDS) as answer:

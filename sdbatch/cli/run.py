@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from sdbatch.errors import EXIT_BUG, EXIT_INTERRUPTED
 if TYPE_CHECKING:
     from sdbatch.api import Job, Listener, RunOptions, RunReport
     from sdbatch.plan import Plan
+    from sdbatch.report.metrics import Metrics
     from sdbatch.types import LeaseResult
 
 Set = Annotated[
@@ -32,11 +33,10 @@ Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Run directory; default output.dir of the spec, else runs/NAME.")
 ]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model, in place of the spec's.")]
+ACTORS_MAX = 4096
+"""Most actors that can be asked for by number."""
 AllowMixed = Annotated[bool, typer.Option("--allow-mixed", help="Go on although pictures would be made another way.")]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Go on in a directory that another job began.")]
-
-
-ACTORS_MAX = 4096
 
 
 def register(app: typer.Typer) -> None:
@@ -177,15 +177,16 @@ def _watched(
     as_events = log_format == "json"
     progress = events.Events(quiet=quiet) if as_events else Progress(quiet=quiet)
     stop.say = progress.say if as_events else stop.say
-    heard: list[Any] = [progress]
+    numbers: Metrics | None = None
     if metrics is not None:
         from sdbatch.report.metrics import Metrics
 
-        heard.append(Metrics(metrics, prepared.spec.name, progress.say))
+        numbers = Metrics(metrics, prepared.spec.name, progress.say)
+    heard = _Everyone([progress] if numbers is None else [progress, numbers])
     code = EXIT_BUG
     try:
         with fetching.shown(quiet=quiet or as_events), progress:
-            report = api.run(prepared, options, _Everyone(heard), stop, sys.argv)
+            report = api.run(prepared, options, heard, stop, sys.argv)
         code = report.exit_code
     except SdbatchError as error:
         code = error.exit_code
@@ -197,8 +198,8 @@ def _watched(
         code = EXIT_INTERRUPTED
         raise
     finally:
-        if metrics is not None:
-            heard[1].end(code)
+        if numbers is not None:
+            numbers.end(code)
     progress.end(report)
     return report
 

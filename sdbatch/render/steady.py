@@ -152,8 +152,8 @@ def _linear(given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 
 
 @_linear.register_fake
-def _(given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    return given.new_empty((*given.shape[:-1], weight.shape[0]))
+def _(*given: Any) -> torch.Tensor:
+    return nn.functional.linear(*given)
 
 
 @torch.library.custom_op("sdbatch::conv2d", mutates_args=())
@@ -171,20 +171,5 @@ def _conv2d(
 
 
 @_conv2d.register_fake
-def _(
-    given: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-) -> torch.Tensor:
-    sides = [
-        (side + 2 * pad - gap * (kernel - 1) - 1) // step + 1
-        for side, pad, gap, kernel, step in zip(
-            given.shape[2:], padding, dilation, weight.shape[2:], stride, strict=True
-        )
-    ]
-    made = given.new_empty((given.shape[0], weight.shape[0], *sides))
-    return made.contiguous(memory_format=_layout(weight))
+def _(given: torch.Tensor, weight: torch.Tensor, *how: Any) -> torch.Tensor:
+    return nn.functional.conv2d(given, weight, *how).contiguous(memory_format=_layout(weight))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sdbatch import api
@@ -60,7 +62,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(telling, "WAIT_SECONDS", 0.0)
 
 
 def heard(command_file: Path) -> list[dict[str, Any]]:
@@ -154,8 +156,14 @@ def test_an_address_that_fails_is_tried_again_but_not_for_ever(serve: Any) -> No
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "COMMAND_SECONDS", 0.3)
-    said = telling.told(f"(sleep 30; touch {tmp_path}/late) & sleep 30", "{}", "on_finish", str(tmp_path))
+    said = telling.told("sleep 60 & echo $! > began; wait", "{}", "on_finish", str(tmp_path))
     assert said == "ended after 0.3 s"
+    began = int((tmp_path / "began").read_text())
+    for _ in range(100):
+        if not psutil.pid_exists(began) or psutil.Process(began).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.05)
+    pytest.fail("what the command began goes on")
 
 
 def test_a_command_runs_in_the_directory_and_knows_the_event(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sdbatch.errors import UsageError
 from sdbatch.report import metrics
 from sdbatch.report.metrics import Metrics
-from sdbatch.types import LeaseResult
+from sdbatch.types import Failure, Lease, LeaseResult
 
 
 def numbers(path: Path) -> dict[str, float]:
@@ -24,8 +23,9 @@ def numbers(path: Path) -> dict[str, float]:
     return found
 
 
-def result(made: int, failed: int = 0) -> Any:
-    return SimpleNamespace(records=[{}] * made, failed=failed)
+def result(made: int, failed: int = 0) -> LeaseResult:
+    lost = tuple(Failure("", f"failed {at}", 1, "Error", "", "", "") for at in range(failed))
+    return LeaseResult(Lease(0, ()), tuple({"row": f"made {at}"} for at in range(made)), lost)
 
 
 @pytest.fixture
@@ -76,4 +76,3 @@ def test_it_hears_what_a_run_says() -> None:
     from sdbatch.api import Listener
 
     assert {name for name in vars(Listener) if not name.startswith("_")} <= set(dir(Metrics))
-    assert set(LeaseResult.__slots__) >= {"records"} and hasattr(LeaseResult, "failed")
