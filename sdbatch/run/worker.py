@@ -49,7 +49,7 @@ class Worker:
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)
         self._in_hand = InHand(LocalStore(task.directory))
-        self._trimmed = time.monotonic()
+        self._trimmed = time.perf_counter()
         # Two threads: one picture is flushed to the disk while the next is compressed.
         self._writers = ThreadPoolExecutor(2, thread_name_prefix="write")
 
@@ -94,9 +94,9 @@ class Worker:
                 records += future.result()
             except RowError as error:  # a picture that its format cannot hold
                 failures += [_failure(row, 1, error) for row in (one.row, *one.twins)]
-        if time.monotonic() - self._trimmed >= TRIM_SECONDS:
+        if time.perf_counter() - self._trimmed >= TRIM_SECONDS:
             memory.trim()
-            self._trimmed = time.monotonic()
+            self._trimmed = time.perf_counter()
         return LeaseResult(lease, tuple(records), tuple(failures), tuple(left), self.about())
 
     def about(self) -> dict[str, Any]:
