@@ -26,7 +26,7 @@ from sdbatch.types import Failure, Lease, LeaseResult, Record, Row
 SWITCH_SECONDS = 1e-4
 """How long a thread that writes pictures may keep Python from the one that renders. By Python's own measure, 0.005, a
 network of many small steps waits so long at each of them: demo rows took 15 % longer."""
-TRIM_SECONDS = 10.0
+TRIM_BATCHES = 8
 """Between two times that free memory is handed back, at least: what comes next asks for it again, page by page."""
 ATTEMPTS = 2
 """How often a row that fails by its own fault is tried in one run."""
@@ -49,7 +49,7 @@ class Worker:
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)
         self._in_hand = InHand(LocalStore(task.directory))
-        self._trimmed = time.perf_counter()
+        self._batches = 0  # since memory was handed back
         # Two threads: one picture is flushed to the disk while the next is compressed.
         self._writers = ThreadPoolExecutor(2, thread_name_prefix="write")
 
@@ -80,6 +80,7 @@ class Worker:
                 left.extend(row for group in groups[start:] for row in group)
                 break
             made, failed = self._batch(batch, size)
+            self._batches += 1
             made, flagged = self._screened(made)
             # Pictures wait in memory to be written: those of two batches, and no more.
             wait(behind)
@@ -94,9 +95,9 @@ class Worker:
                 records += future.result()
             except RowError as error:  # a picture that its format cannot hold
                 failures += [_failure(row, 1, error) for row in (one.row, *one.twins)]
-        if time.perf_counter() - self._trimmed >= TRIM_SECONDS:
+        if self._batches >= TRIM_BATCHES:
             memory.trim()
-            self._trimmed = time.perf_counter()
+            self._batches = 0
         return LeaseResult(lease, tuple(records), tuple(failures), tuple(left), self.about())
 
     def about(self) -> dict[str, Any]:
