@@ -17,6 +17,10 @@ from sdbatch.types import Render
 _SAID = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch's allocators say, of CPUs and of Apple's GPUs too, in plain RuntimeErrors."""
 _LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's `mallopt`, as `malloc.h` numbers them."""
+_HEAP_BYTES = 32 * 1024**2
+"""What glibc takes from its heap at most when it chooses by itself; what is larger is mapped, and handed back early."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,18 @@ def free(device: str) -> None:
         torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
+
+
+def keep() -> None:
+    """Let the heap of this process keep what is freed, until `trim`, where the C library is glibc.
+
+    By itself it hands pages back while a batch is rendered, in the middle of a network, and takes them again at the
+    next layer: of a run of 64 demo rows that was a million pages, and two seconds of fifteen.
+    """
+    set_parameter = getattr(_LIBRARY, "mallopt", None)
+    if set_parameter is not None:
+        set_parameter(_MMAP_THRESHOLD, _HEAP_BYTES)
+        set_parameter(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def trim() -> None:

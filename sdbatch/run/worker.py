@@ -43,6 +43,7 @@ class Worker:
     def __init__(
         self, task: Task, stop: Callable[[], bool] = lambda: False, on_batch: Callable[[int], None] = lambda rows: None
     ) -> None:
+        memory.keep()
         self._task, self._stop, self._on_batch = task, stop, on_batch
         self._sources = Sources(task.base, task.pins, task.home, task.within)
         self._renderer = Renderer(task.render, self._sources)
