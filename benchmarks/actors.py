@@ -1,6 +1,6 @@
 """Thirty-two Ray actors whose calls take 50 ms: how much of that time is left of the whole, after the start.
 
-python benchmarks/actors.py [--actors 32] [--batches 25600] [--seconds 0.05]
+python benchmarks/actors.py [--actors 32] [--batches 51200] [--seconds 0.05]
 
 The actors sleep so long a batch and write no pictures; all else is as in any run: plan, leases by the measured pace,
 the pool of Ray actors, two leases in flight each, the manifest's parts with a record a row. Ideal is all batches,
@@ -52,7 +52,7 @@ def main() -> None:
     """Measure, and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--actors", type=int, default=32)
-    parser.add_argument("--batches", type=int, default=25_600)
+    parser.add_argument("--batches", type=int, default=51_200)
     parser.add_argument("--seconds", type=float, default=0.05, help="that a batch takes")
     options = parser.parse_args()
     os.environ["BENCH_SLEEP"] = str(options.seconds)

@@ -56,8 +56,11 @@ def saved(shape: str, render: Any, folder: Path) -> Path:
     return folder
 
 
-def run(spec: dict[str, Any], folder: Path, number: int) -> tuple[float, float, list[float]]:
-    """Pictures a second of a run and of its batches alone, after the first batch of each; idle gaps between renders."""
+def run(spec: dict[str, Any], folder: Path, number: int) -> tuple[float, float, list[float], tuple[float, float]]:
+    """Of a run, and of its batches alone, after the first batch of each.
+
+    Returns: pictures a second of both; idle gaps between the run's renders; median seconds a batch of both.
+    """
     listener = Listener()
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(spec), encoding="utf-8")
@@ -72,7 +75,9 @@ def run(spec: dict[str, Any], folder: Path, number: int) -> tuple[float, float, 
     for rows, size in batches[1:]:
         renderer.render(rows, size)
     alone = count / (time.perf_counter() - began)
-    return whole, alone, [*gaps, listener.committed - renderer.calls[len(batches) - 1][1]]
+    taken = [end - begin for begin, end in renderer.calls]
+    each = timing.median(taken[1 : len(batches)]), timing.median(taken[len(batches) :])
+    return whole, alone, [*gaps, listener.committed - renderer.calls[len(batches) - 1][1]], each
 
 
 def main() -> None:
@@ -98,7 +103,7 @@ def main() -> None:
             "render": given,
         }  # fmt: skip
         found = [run(spec, folder, number) for number in range(options.rounds)]
-    share = timing.median([whole / alone for whole, alone, _ in found])
+    share = timing.median([whole / alone for whole, alone, _, _ in found])
     result = timing.result(
         f"a run of {options.shape}, everything on disk, by its batches alone",
         share,
@@ -107,8 +112,10 @@ def main() -> None:
         dtype=render.dtype,
         rows=options.rows,
         rounds=options.rounds,
-        run=timing.median([whole for whole, _, _ in found]),
-        alone=timing.median([alone for _, alone, _ in found]),
+        run=timing.median([whole for whole, _, _, _ in found]),
+        alone=timing.median([alone for _, alone, _, _ in found]),
+        batch_in_run=timing.median([each[0] for _, _, _, each in found]),
+        batch_alone=timing.median([each[1] for _, _, _, each in found]),
         waits=[round(gap, 4) for gap in found[-1][2]],
     )
     timing.report("full_size", [result])

@@ -1,6 +1,6 @@
 """64 rows to PNG on disk: sdbatch against the loops that people write with diffusers.
 
-python benchmarks/loops.py [--rows 64] [--rounds 5] [--threads N] [--only demo|sleeping]
+python benchmarks/loops.py [--rows 64] [--rounds 5] [--threads N] [--only demo|batched|sleeping]
 
 Each way runs in a process of its own, which lives from round to round; they take turns. Timed is everything but
 the imports: planning (ours), loading the model from disk, rendering, and the last file on disk (ours: the manifest
@@ -67,7 +67,7 @@ def sleeping_loop(work: ways.Loop, out: Path, size: int, seconds: float) -> Call
     return ways.diffusers_loop(work, out, size, lambda: stand_in)
 
 
-def demo(folder: Path, rows: int, rounds: int, threads: int | None) -> list[dict[str, Any]]:
+def demo(folder: Path, rows: int, rounds: int, threads: int | None, *, naive: bool) -> list[dict[str, Any]]:
     """Demo rows against both loops; with `threads`, all ways have as many, else each what it takes by itself."""
     render = {} if threads is None else {"render": {"threads": threads}}
     job = ways.write_job(ways.demo_job(rows, **render), folder)
@@ -75,9 +75,10 @@ def demo(folder: Path, rows: int, rounds: int, threads: int | None) -> list[dict
     size = ways.batch_size(64, 64)
     apart = {
         "sdbatch": timing.Apart(ways.sdbatch, job, folder / "ours", rows),
-        "naive loop": timing.Apart(ways.diffusers_loop, work, folder / "naive", None, ways.pipeline, threads),
         "batched loop": timing.Apart(ways.diffusers_loop, work, folder / "batched", size, ways.pipeline, threads),
     }
+    if naive:
+        apart["naive loop"] = timing.Apart(ways.diffusers_loop, work, folder / "naive", None, ways.pipeline, threads)
     try:
         seconds = timing.interleaved(apart, rounds)
     finally:
@@ -86,7 +87,8 @@ def demo(folder: Path, rows: int, rounds: int, threads: int | None) -> list[dict
     names = [one["name"] for one in work]
     more = {"rows": rows, "batch": size, "pictures_per_second": round(rows / timing.median(seconds["sdbatch"]), 2)}
     found = []
-    for other, folder_name, target in (("naive loop", "naive", 1.4), ("batched loop", "batched", 1.0)):
+    against = [("naive loop", "naive", 1.4)] if naive else []
+    for other, folder_name, target in (*against, ("batched loop", "batched", 1.0)):
         off = ways.differences(folder / "ours" / "images", folder / folder_name, names)
         what = f"{rows} demo rows, {ways.STEPS} steps, to PNG on disk"
         found.append(timing.compared(what, seconds, "sdbatch", other, target, largest_difference=off, **more))
@@ -121,13 +123,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--sleep", type=float, nargs="+", default=[0.25, 0.15], help="seconds a picture, slept")
     parser.add_argument("--threads", type=int, help="torch's threads in all ways (default: what each takes by itself)")
-    parser.add_argument("--only", choices=("demo", "sleeping"))
+    parser.add_argument(
+        "--only", choices=("demo", "batched", "sleeping"), help="batched: demo rows without the naive loop"
+    )
     options = parser.parse_args()
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="sdbatch-bench-") as name:
         if options.only != "sleeping":
-            found += demo(Path(name), options.rows, options.rounds, options.threads)
-        if options.only != "demo":
+            naive = options.only != "batched"
+            found += demo(Path(name), options.rows, options.rounds, options.threads, naive=naive)
+        if options.only in (None, "sleeping"):
             for seconds in options.sleep:
                 found += sleeping(Path(name), options.rows, min(options.rounds, 3), seconds)
     timing.report("loops", found)

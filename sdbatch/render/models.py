@@ -11,7 +11,7 @@ import diffusers
 import torch
 
 from sdbatch.errors import ModelError
-from sdbatch.render import checkpoints, device, steady
+from sdbatch.render import checkpoints, device, memory, steady
 from sdbatch.render.finetunes import FineTunes
 from sdbatch.sources.finetunes import Chosen
 from sdbatch.sources.models import Model
@@ -65,6 +65,8 @@ class Models:
                 more["controlnet"] = nets[0] if len(nets) == 1 else diffusers.MultiControlNetModel(nets)
             pipe = self._pipes[key] = self._build(model, name, {**self._components, **more})
             self._tunes = self._tunes or FineTunes(pipe)
+            if self._render.device != "cpu":
+                memory.trim()  # now, not among the pictures: of gigabytes read and moved it takes most of a second
         return self._pipes[key]
 
     def holds(self, model: Model) -> bool:
@@ -149,8 +151,9 @@ class Models:
             pipe.to(render.device)
         lay_out(pipe.unet, device.memory_format(render.device, compiled=render.compile))
         if render.device != "cpu":  # a CPU's libraries add up every row of a shape alike, which the tests try
-            for part in (pipe.unet, pipe.vae):
-                steady.make(part)
+            for name in ("unet", "vae", "text_encoder", "text_encoder_2"):
+                if (part := getattr(pipe, name, None)) is not None:
+                    steady.make(part)
         if render.compile:
             compiled(pipe.unet)
 

@@ -17,7 +17,7 @@ from sdbatch.render.batch import Batch, Context, Guidance, Picture
 from sdbatch.render.inputs import Inputs
 from sdbatch.render.memory import Ladder, Rung
 from sdbatch.render.models import Models
-from sdbatch.render.text import Texts
+from sdbatch.render.text import TOGETHER, Texts
 from sdbatch.sources.names import Sources
 from sdbatch.types import Render, Row
 
@@ -46,6 +46,11 @@ class Renderer:
     def loads(self) -> int:
         """How many models were read so far."""
         return self._models.loads
+
+    def forget(self) -> None:
+        """Drop what is kept of texts: the next batch encodes its own anew."""
+        if self._texts is not None:
+            self._texts.forget()
 
     def render(
         self, rows: Sequence[Row], size: int, *, precise: bool = False, tiled: bool = False
@@ -148,7 +153,7 @@ class Renderer:
                 self._configs.clear()
             changed = self._models.carry(sources.finetunes.choose(params))
             if self._texts is None or self._texts.pipe is not pipe:
-                self._texts = Texts(pipe)
+                self._texts = Texts(pipe, 1 if self._render.device == "cpu" else TOGETHER)
             elif changed:
                 self._texts.forget()
             config = self._configs.setdefault(id(pipe), dict(pipe.scheduler.config))

@@ -1,6 +1,8 @@
-"""Prompt embeddings: each text encoded once, alone, so that its bits never follow from its neighbours.
+"""Prompt embeddings: each text encoded once, so that its bits never follow from its neighbours.
 
-A prompt without emphasis that fits into one chunk gives, bit for bit, what the pipeline's own `encode_prompt` gives.
+On a CPU each chunk is a call by itself, and a prompt without emphasis that fits into one chunk gives, bit for bit, what
+the pipeline's own `encode_prompt` gives. On a GPU a call takes longer to begin than to compute, and chunks go through
+together, always as many, made up with copies; `steady` sees to it that the places of a call are alike.
 
 Weights are applied as AUTOMATIC1111's web UI applies them: each token's embedding times its weight, then all of them
 times the mean before over the mean after. The web UI takes these means over one chunk of all pictures of a batch; here
@@ -11,7 +13,7 @@ two text encoders each one's embeddings are weighted on their own.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,6 +26,8 @@ from sdbatch.render.chunks import Chunk, Cutter
 KEPT = 512
 KEPT_BYTES = 64 << 20
 """Most texts, and most bytes of embeddings in the computer's memory, that are kept."""
+TOGETHER = 16
+"""Chunks of a call on a GPU: those of a batch and more, which take hardly longer there than one."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,14 @@ Kept = tuple[torch.Tensor, torch.Tensor | None]
 
 
 class Texts:
-    """Embeddings by one pipeline's text encoder or encoders."""
+    """Embeddings by one pipeline's text encoder or encoders.
 
-    def __init__(self, pipe: Any) -> None:
-        self.pipe = pipe
+    Args:
+        together: how many chunks a call has, whatever there is to encode: bits follow from it.
+    """
+
+    def __init__(self, pipe: Any, together: int = 1) -> None:
+        self.pipe, self._together = pipe, together
         self._kept: OrderedDict[tuple[str, int | None, str], Kept] = OrderedDict()
         self._bytes = 0
         names = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
@@ -94,60 +102,80 @@ class Texts:
         Raises:
             ModelError: the text encoder has no more layers to leave out.
         """
+        short = any(self.chunks(text, syntax) < chunks for text in texts)
         with torch.no_grad():
-            found = [self._one(text, clip_skip, syntax, chunks) for text in texts]
+            made = self._encoded(dict.fromkeys([*texts, ""] if short else texts), clip_skip, syntax)
+        found = [self._long(made[text], chunks - self.chunks(text, syntax), made.get("")) for text in texts]
         device = self.pipe._execution_device
         embeds = torch.cat([embeds for embeds, _ in found]).to(device)
         pooled = [pooled for _, pooled in found if pooled is not None]
         return Encoded(embeds, torch.cat(pooled).to(device) if pooled else None)
 
-    def _one(self, text: str, clip_skip: int | None, syntax: str, chunks: int) -> Kept:
-        embeds, pooled = self._encoded(text, clip_skip, syntax)
-        missing = chunks - self.chunks(text, syntax)
+    def _long(self, made: Kept, missing: int, nothing: Kept | None) -> Kept:
+        """A text's embeddings with so many chunks of no text at all behind them."""
         assert missing >= 0, "a text takes more chunks than were asked for"
+        embeds, pooled = made
         if missing:
-            nothing, _ = self._encoded("", clip_skip, syntax)
-            embeds = torch.cat([embeds, *[nothing] * missing], dim=1)
+            assert nothing is not None
+            embeds = torch.cat([embeds, *[nothing[0]] * missing], dim=1)
         return embeds, pooled
 
-    def _encoded(self, text: str, clip_skip: int | None, syntax: str) -> Kept:
-        """A text in as many chunks as it takes, in the computer's memory: a GPU's is for pictures."""
-        key = (text, clip_skip, syntax)
-        if key not in self._kept:
-            embeds, pooled = self._encode(text, clip_skip or 0, syntax)
-            self._kept[key] = embeds.cpu(), None if pooled is None else pooled.cpu()
+    def _encoded(self, texts: Iterable[str], clip_skip: int | None, syntax: str) -> dict[str, Kept]:
+        """Each text in as many chunks as it takes, in the computer's memory: a GPU's is for pictures."""
+        keys = {text: (text, clip_skip, syntax) for text in texts}
+        new = [text for text, key in keys.items() if key not in self._kept]
+        for text, (embeds, pooled) in zip(new, self._encode(new, clip_skip or 0, syntax), strict=True):
+            self._kept[keys[text]] = embeds.cpu(), None if pooled is None else pooled.cpu()
             self._bytes += embeds.nbytes
-            while len(self._kept) > 1 and (len(self._kept) > KEPT or self._bytes > KEPT_BYTES):
-                self._bytes -= self._kept.popitem(last=False)[1][0].nbytes
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        found = {}
+        for text, key in keys.items():
+            self._kept.move_to_end(key)
+            found[text] = self._kept[key]
+        while len(self._kept) > 1 and (len(self._kept) > KEPT or self._bytes > KEPT_BYTES):
+            self._bytes -= self._kept.popitem(last=False)[1][0].nbytes
+        return found
 
-    def _encode(self, text: str, clip_skip: int, syntax: str) -> Kept:
-        cut = self._cut(text, syntax)
-        count = max(len(chunks) for chunks in cut)
-        widths: list[torch.Tensor] = []
-        pooled: torch.Tensor | None = None
-        for at, ((_, encoder), chunks) in enumerate(zip(self._encoders, cut, strict=True)):
+    def _encode(self, texts: Sequence[str], clip_skip: int, syntax: str) -> list[Kept]:
+        """Every text's chunks through every encoder; what each encoder makes of them side by side."""
+        counts = [self.chunks(text, syntax) for text in texts]
+        made = []
+        for at, (_, encoder) in enumerate(self._encoders):
             empty = self._cut("", syntax)[at][0]
-            made = [self._call(encoder, chunk, clip_skip) for chunk in [*chunks, *[empty] * (count - len(chunks))]]
-            widths.append(torch.cat([embeds for embeds, _ in made], dim=1))
-            pooled = made[0][1]  # the last encoder's
-        embeds = torch.cat(widths, dim=-1).to(self._encoders[-1][1].dtype)
-        return embeds, pooled
+            cut = [self._cut(text, syntax)[at] for text in texts]
+            padded = [[*has, *[empty] * (count - len(has))] for has, count in zip(cut, counts, strict=True)]
+            each = iter(self._called(encoder, [chunk for one in padded for chunk in one], clip_skip))
+            made.append([[next(each) for _ in one] for one in padded])
+        found = []
+        for by_encoder in zip(*made, strict=True):
+            wide = [torch.cat([embeds for embeds, _ in chunks], dim=1) for chunks in by_encoder]
+            embeds = torch.cat(wide, dim=-1).to(self._encoders[-1][1].dtype)
+            found.append((embeds, by_encoder[-1][0][1]))  # pooled by the last encoder, of the first chunk
+        return found
 
-    def _call(self, encoder: Any, chunk: Chunk, clip_skip: int) -> Kept:
-        """One chunk through one encoder: (1, 77, width), and what it pools."""
+    def _called(self, encoder: Any, chunks: Sequence[Chunk], clip_skip: int) -> list[Kept]:
+        """Chunks through one encoder: (1, 77, width) of each, and what it pools."""
+        found: list[Kept] = []
+        for start in range(0, len(chunks), self._together):
+            some = chunks[start : start + self._together]
+            embeds, pooled = self._call(encoder, [*some, *[some[-1]] * (self._together - len(some))], clip_skip)
+            for at, chunk in enumerate(some):
+                one = _weighted(embeds[at : at + 1], chunk.weights)
+                found.append((one, None if pooled is None else pooled[at : at + 1]))
+        return found
+
+    def _call(self, encoder: Any, chunks: Sequence[Chunk], clip_skip: int) -> Kept:
+        """One call: (chunks, 77, width), and what it pools."""
         device = self.pipe._execution_device
-        ids = torch.tensor([chunk.ids], device=device)
+        ids = torch.tensor([chunk.ids for chunk in chunks], device=device)
         mask = None
         if getattr(encoder.config, "use_attention_mask", False) and not self._two and not self._pools:
-            mask = (torch.arange(len(chunk.ids), device=device) < chunk.real).long()[None]
+            real = torch.tensor([chunk.real for chunk in chunks], device=device)
+            mask = (torch.arange(ids.shape[1], device=device) < real[:, None]).long()
         skips = self._two or self._pools or clip_skip
         out = encoder(ids, attention_mask=mask, output_hidden_states=bool(skips))
         embeds = self._hidden(encoder, out, clip_skip) if skips else out.last_hidden_state
         pooled = out.text_embeds if self._two and "text_embeds" in out else None
-        pooled = out.pooler_output if self._pools else pooled
-        return _weighted(embeds, chunk.weights), pooled
+        return embeds, out.pooler_output if self._pools else pooled
 
     def _hidden(self, encoder: Any, out: Any, clip_skip: int) -> torch.Tensor:
         """The layer that the pipeline uses: `clip_skip` before its own, which is SDXL's last but one."""

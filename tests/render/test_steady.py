@@ -131,7 +131,7 @@ def test_only_networks_on_other_devices_than_a_cpu_are_changed(monkeypatch: pyte
     assert made == []
     monkeypatch.setattr(DiffusionPipeline, "to", lambda pipe, device: pipe)  # as if there were one
     Models(replace(render, device="cuda")).pipeline(demo, PIPELINE)
-    assert made == ["UNet2DConditionModel", "AutoencoderKL"]
+    assert made == ["UNet2DConditionModel", "AutoencoderKL", "CLIPTextModel"]
 
 
 def test_a_lora_on_a_steady_layer_is_steady(mindful: list[int]) -> None:

@@ -261,3 +261,27 @@ def test_words_of_several_vectors(demo_pipe: Any, handmade: Handmade, word: str)
         tunes.clear()
     room.forget()
     assert same(room.encode([f"a {word}, red"], **ONE).embeds, before)
+
+
+def test_chunks_go_through_together_and_no_text_knows_its_neighbours(demo: Any, sdxl: Any) -> None:
+    long = " ".join(["red"] * 80)
+    texts = ["a red star", "a (blue:1.3) ring", long, "a red star", "", "two squares", "a heart"]
+    for pipe in (demo, sdxl):
+        shapes: list[int] = []
+
+        def counted(module: Any, given: Any, shapes: list[int] = shapes) -> None:
+            shapes.append(len(given[0]))
+
+        hook = pipe.text_encoder.register_forward_pre_hook(counted)
+        together = Texts(pipe, 4)
+        found = together.encode(texts, **{**ONE, "chunks": 2})
+        assert shapes == [4, 4], "six texts of seven chunks, always as many at once"
+        together.encode(texts, **{**ONE, "chunks": 2})
+        assert shapes == [4, 4], "known by now"
+        hook.remove()
+        for at, text in enumerate(texts):
+            alone = Texts(pipe, 4).encode([text], **{**ONE, "chunks": 2})
+            assert same(found.embeds[at : at + 1], alone.embeds), text
+            assert torch.allclose(alone.embeds, Texts(pipe).encode([text], **{**ONE, "chunks": 2}).embeds, atol=1e-4)
+            if found.pooled is not None and alone.pooled is not None:
+                assert same(found.pooled[at : at + 1], alone.pooled), text

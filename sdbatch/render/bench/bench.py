@@ -193,6 +193,7 @@ class Bench:
         with clocks.Watch(self._pipe, self._device, keep=True) as watch:
 
             def draw(batch: Sequence[Row]) -> tuple[list[NDArray[np.uint8]], torch.Tensor]:
+                self._renderer.forget()  # texts have a place too
                 pixels, _ = self._ours(batch, size, watch)
                 assert watch.decoded is not None
                 return pixels, watch.decoded
