@@ -135,21 +135,17 @@ def job(
     """
     source, out = _source(path, out)
     spec = load.job(source, overrides, model=model)
-    table = None
-    if spec.rows is not None:
-        from sdbatch.spec import tables
+    for one in (spec, *spec.later):
+        if one.output.c2pa is not None:
+            from sdbatch.store import c2pa
 
-        table = tables.read(spec.rows, shown(spec.rows))
-    if spec.output.c2pa is not None:
-        from sdbatch.store import c2pa
-
-        c2pa.Signer(spec.output.c2pa, spec.base)  # said before anything is made
+            c2pa.Signer(one.output.c2pa, one.base)  # said before anything is made
     directory = RunDirectory(out or default_directory(spec))
     _check_place(directory.path)
     begun = directory.runs()
     first = begun[0] if begun else None
-    sources = Sources(spec.base, _pins(begun), spec.fine_tunes, spec.links_within)
-    rows = Rows(spec, table, sources)
+    sources = Sources(spec.base, _pins(begun), spec.fine_tunes, spec.links_within, directory.path.absolute())
+    made = rows(spec, sources)
     origin = str(source.absolute())
     if first and not adopt and source.absolute() != (directory.path / JOB).absolute():
         _same_job(first, spec.name, origin, directory)
@@ -161,7 +157,20 @@ def job(
             "(--allow-mixed goes on all the same)"
         )
     memory = first["memory"] if first else hardware.memory
-    return Job(spec, rows, sources, directory, origin, render, hardware, memory)
+    return Job(spec, made, sources, directory, origin, render, hardware, memory)
+
+
+def rows(spec: JobSpec, sources: Sources) -> Rows:
+    """A job's rows, or those of a stage that no other feeds.
+
+    Raises:
+        SpecError: they are wrong, or the table that the spec names is.
+    """
+    if spec.rows is None:
+        return Rows(spec, None, sources)
+    from sdbatch.spec import tables
+
+    return Rows(spec, tables.read(spec.rows, shown(spec.rows)), sources)
 
 
 def _source(path: Path, out: Path | None) -> tuple[Path, Path | None]:

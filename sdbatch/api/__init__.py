@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from sdbatch.api.planning import PlanReport, plan_job, validate
     from sdbatch.api.pulling import pull
     from sdbatch.api.replaying import Replay, ReplayOptions, ReplayReport, read_pictures, replay
-    from sdbatch.api.running import Listener, RunOptions, RunReport
+    from sdbatch.api.running import RunReport
     from sdbatch.api.telling import run
     from sdbatch.api.verifying import VerifyReport, verify
+    from sdbatch.api.working import Listener, RunOptions
     from sdbatch.prepare import Job, job
     from sdbatch.spec.json_schema import json_schema as schema
 
@@ -27,9 +28,10 @@ _NAMES = {
     "sdbatch.api.planning": ("PlanReport", "plan_job", "validate"),
     "sdbatch.api.pulling": ("pull",),
     "sdbatch.api.replaying": ("Replay", "ReplayOptions", "ReplayReport", "read_pictures", "replay"),
-    "sdbatch.api.running": ("Listener", "RunOptions", "RunReport"),
+    "sdbatch.api.running": ("RunReport",),
     "sdbatch.api.telling": ("run",),
     "sdbatch.api.verifying": ("VerifyReport", "verify"),
+    "sdbatch.api.working": ("Listener", "RunOptions"),
     "sdbatch.prepare": ("Job", "job"),
     "sdbatch.spec.json_schema": ("json_schema",),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,13 @@ def status(directory: Path) -> Status:
 
     there = prepare.readable(directory)
     manifest = there.manifest()
-    _, wanted = _asked_for(directory)
+    asked = _asked_for(directory)
     done = manifest.read(["row", "id", "finished_at", "seconds", "run", "degraded"])
     runs = there.runs()
     started = {run["run"]: run["started_at"] for run in runs}
-    return report.measure(done, manifest.failures(), wanted, job=runs[-1]["job"] if runs else "", started=started)
+    name = runs[-1]["job"] if runs else ""
+    found = report.measure(done, manifest.failures(), asked.keys, job=name, started=started)
+    return replace(found, waiting=asked.waiting)
 
 
 def sheet(
@@ -56,10 +59,10 @@ def sheet(
 
     manifest = prepare.readable(directory).manifest()
     table = manifest.read()
-    rows, wanted = _asked_for(directory)
-    if wanted is not None:
-        table = table.filter(pc.is_in(table.column("row"), value_set=wanted))  # not the retired ones
-    failures = _failed_rows(rows, manifest.failures().to_pylist())
+    asked = _asked_for(directory)
+    if asked.keys is not None:
+        table = table.filter(pc.is_in(table.column("row"), value_set=asked.keys))  # not the retired ones
+    failures = _failed_rows(asked.rows, manifest.failures().to_pylist())
     return draw(table, directory, out or directory / "sheet.png", x=x, y=y, by=by, failures=failures)
 
 
@@ -152,28 +155,57 @@ def _about(found: Model) -> dict[str, Any]:
     }
 
 
-def _asked_for(directory: Path) -> tuple[Rows | None, Any]:
-    """The rows of a directory's job and their keys (an Arrow array); None where an input is gone since."""
+@dataclass(frozen=True)
+class _Asked:
+    """What a directory's job asks for.
+
+    Attributes:
+        rows: of each stage.
+        keys: an Arrow array of row keys, without those that `when` and `top` leave out; None where an input is gone.
+        waiting: rows of later stages whose input is not there, by stage.
+    """
+
+    rows: Sequence[Rows]
+    keys: Any
+    waiting: Mapping[str, int]
+
+
+def _asked_for(directory: Path) -> _Asked:
     import pyarrow as pa
 
+    from sdbatch import staging
+
     try:
-        rows = prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True).rows
-        keys = [batch.column("row") for batch in rows.batches()]
+        stages = staging.of(prepare.job(directory / JOB, out=directory, allow_mixed=True, adopt=True))
+        rows = [stage.job.rows for stage in stages]
+        if len(stages) > 1:
+            states = staging.states(stages, prepare.readable(directory).manifest(fields=staging.fields(stages)))
+            keys = [
+                stage.rows.column("row").filter(pa.array((state != staging.OUT).tolist(), pa.bool_()))
+                for stage, state in zip(stages, states, strict=True)
+            ]
+            counts = {
+                stage.name: int((state == staging.WAITING).sum()) for stage, state in zip(stages, states, strict=True)
+            }
+            whole = pa.concat_arrays([pa.nulls(0, pa.string()), *(chunk for column in keys for chunk in column.chunks)])
+            return _Asked(rows, whole, {name: count for name, count in counts.items() if count})
+        found = [batch.column("row") for batch in rows[0].batches()]
     except errors.UsageError:
-        return None, None
-    return rows, pa.concat_arrays([pa.nulls(0, pa.string()), *keys])
+        return _Asked((), None, {})
+    return _Asked(rows, pa.concat_arrays([pa.nulls(0, pa.string()), *found]), {})
 
 
-def _failed_rows(rows: Rows | None, failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _failed_rows(stages: Sequence[Rows], failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Failures with the columns of their rows, so that the sheet knows their cells."""
-    if not failures or rows is None:
+    if not failures or not stages:
         return failures
     lost = {failure["row"]: failure for failure in failures}
     found = []
-    for batch in rows.batches():
-        keys = batch.column("row").to_pylist()
-        numbers = [batch.column("index")[at].as_py() for at, key in enumerate(keys) if key in lost]
-        for row in rows.take(numbers):
-            free = {f"field_{name}": value for name, value in row.fields.items()}
-            found.append({**row.params, **free, **lost[row.row]})
+    for rows in stages:
+        for batch in rows.batches():
+            keys = batch.column("row").to_pylist()
+            numbers = [batch.column("index")[at].as_py() for at, key in enumerate(keys) if key in lost]
+            for row in rows.take(numbers):
+                free = {f"field_{name}": value for name, value in row.fields.items()}
+                found.append({**row.params, **free, **lost[row.row]})
     return found

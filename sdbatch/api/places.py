@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbatch import modes
-from sdbatch.sources import files, finetunes, masks
+from sdbatch.sources import files, finetunes, masks, parents
 from sdbatch.sources.names import Sources
 from sdbatch.spec.paths import MODELS, PICTURES
 
@@ -32,16 +32,18 @@ class Place:
 
     Attributes:
         pins: (hub model, commit) pairs.
+        run: the run directory, for pictures of earlier stages.
     """
 
     base: Path
     within: Path | None
     home: Path | None
     pins: tuple[tuple[str, str | None], ...]
+    run: Path | None = None
 
     def sources(self) -> Sources:
         """A finder of names here."""
-        return Sources(self.base, dict(self.pins), self.home, self.within)
+        return Sources(self.base, dict(self.pins), self.home, self.within, self.run)
 
 
 def inputs(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -89,7 +91,7 @@ def of_run(directory: Path, run: Mapping[str, Any], named: Iterable[str]) -> Pla
     homes = _candidates(directory, run.get("fine_tunes"))
     home = next((one for one in homes if finetunes.folders(one)), None)
     pins = {model["name"]: model["revision"] for model in run.get("models", ())}
-    return Place(base.path, base.within, home, tuple(sorted(pins.items())))
+    return Place(base.path, base.within, home, tuple(sorted(pins.items())), directory.absolute())
 
 
 def bases(directory: Path, run: Mapping[str, Any]) -> list[Base]:
@@ -111,7 +113,8 @@ def _candidates(directory: Path, noted: Any) -> list[Path]:
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield value
+        if parents.read(value) is None:  # that is in the run directory, wherever it is
+            yield value
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)

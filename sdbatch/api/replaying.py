@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbatch import errors, prepare
-from sdbatch.api import comparing, reading, running
+from sdbatch.api import comparing, reading, running, working
 from sdbatch.api.reading import Read
 from sdbatch.api.remaking import Settings
 from sdbatch.foreign.found import storable
@@ -124,7 +124,7 @@ def read_pictures(pictures: Iterable[Path], options: ReplayOptions) -> Replay:
 
 def replay(
     asked: Replay,
-    listener: running.Listener,
+    listener: working.Listener,
     stopping: Callable[[], bool] = lambda: False,
     command: Sequence[str] = (),
 ) -> ReplayReport:
@@ -138,7 +138,7 @@ def replay(
     taken: dict[Path, Render | None] = {}
     for group in asked.groups:
         job = _job(group, _directory(out, group.render, taken), asked.options)
-        stopped = running.run(job, running.RunOptions(executor="local"), listener, stopping, command).stopped
+        stopped = running.run(job, working.RunOptions(executor="local"), listener, stopping, command).stopped
         keys = [row.row for row in job.rows.take(range(len(group.reads)))]
         compared = comparing.compare(job.directory, zip(group.reads, keys, strict=True))
         done |= {read.picture: line for read, line in zip(group.reads, compared, strict=True)}

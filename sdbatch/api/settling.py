@@ -50,7 +50,7 @@ def settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
         RefusedError: there are such rows, and they are not to be made again.
     """
     output = written_by(job)
-    before = [wrote for run in job.directory.runs() if (wrote := {**_BEFORE, **run["output"]}) != output]
+    before = [wrote for run in job.directory.runs() if (wrote := {**_BEFORE, **_output(run, job)}) != output]
     if not before:
         return
     stale = _stale(job, manifest)
@@ -74,7 +74,7 @@ def make_plan(job: prepare.Job, manifest: Manifest, retry: bool | str) -> plan.P
     Raises:
         RefusedError: a row would take the file name of another picture that was made before.
     """
-    done, waiting = manifest.done(), held(manifest, retry)
+    done, waiting = manifest.done(job.spec.stage.lines), held(manifest, retry)
     planned = job.plan(done, waiting)
     _keep_pictures(job, manifest)
     if not len(planned.recorded):
@@ -195,7 +195,13 @@ def _stands(job: prepare.Job, wrote: Mapping[str, Any], line: Record, row: Row) 
 
 def _wrote(job: prepare.Job) -> dict[str, dict[str, Any]]:
     """What each run wrote by, as far as a path does not show it."""
-    return {run["run"]: _bytes({**_BEFORE, **run["output"]}) for run in job.directory.runs()}
+    return {run["run"]: _bytes({**_BEFORE, **_output(run, job)}) for run in job.directory.runs()}
+
+
+def _output(run: Mapping[str, Any], job: prepare.Job) -> Mapping[str, Any]:
+    """What a run wrote this stage's rows by."""
+    found: Mapping[str, Any] = run.get("outputs", {}).get(job.spec.stage.name, run["output"])
+    return found
 
 
 def _key(name: str) -> str:

@@ -18,7 +18,8 @@ from typing import Any
 
 from sdbatch import prepare
 from sdbatch.api import running
-from sdbatch.api.running import Listener, RunOptions, RunReport
+from sdbatch.api.running import RunReport
+from sdbatch.api.working import Listener, RunOptions
 from sdbatch.errors import EXIT_ROWS_FAILED, BusyError, SdbatchError, UsageError
 from sdbatch.store.directory import now
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sdbatch.cli.run import AllowMixed, JobPath, Model, Out, Set
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from sdbatch.api import PlanReport
 
 
@@ -49,7 +51,7 @@ def show(report: PlanReport, as_json: bool) -> None:
     console.print(f"{report.job} → {report.directory}")
     if report.cells:
         table = Table(box=None, pad_edge=False)
-        names = ("model", "mode", "width", "height", "steps", "scheduler", "rows", "batches", "batch_size")
+        names = list(report.cells[0])
         for name in names:
             number = isinstance(report.cells[0][name], int)
             table.add_column(name.replace("_", " "), justify="right" if number else "left")
@@ -58,6 +60,8 @@ def show(report: PlanReport, as_json: bool) -> None:
         console.print(table)
         if len(report.cells) > 40:
             console.print(f"… and {len(report.cells) - 40} more kinds of batch")
+    if report.stages:
+        console.print(_tree(report.stages))
     lines = {
         "rows": f"{report.rows:,} ({report.done:,} done, {report.left:,} left, {report.retired:,} retired)",
         "written twice": f"{report.duplicates:,} rows of the spec are alike in everything" if report.duplicates else "",
@@ -69,6 +73,24 @@ def show(report: PlanReport, as_json: bool) -> None:
     for name, text in (*lines.items(), *(("note", note) for note in report.notes)):
         if text:
             console.print(f"{name:13} {text}")
+
+
+def _tree(stages: list[dict[str, Any]]) -> RenderableType:
+    """The stages, each below its input."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    root = Tree("stages")
+    places = {None: root}
+    for stage in stages:
+        counts = [
+            f"{stage[name]:,} {name.replace('_', ' ')}" for name in ("done", "waiting", "left_out") if stage[name]
+        ]
+        chosen = [f"when {stage['when']}"] if stage["when"] else []
+        chosen += [f"top {', '.join(f'{key} {value}' for key, value in stage['top'].items())}"] if stage["top"] else []
+        text = f"{stage['name']}: {stage['rows']:,} rows" + "".join(f", {one}" for one in (*counts, *chosen))
+        places[stage["name"]] = places[stage["input"]].add(Text(text))
+    return root
 
 
 def _time(report: PlanReport) -> str:

@@ -66,6 +66,18 @@ class Mode(Protocol):
         ...
 
 
+def made(mode: Mode, params: Mapping[str, Any], size: Size, picture: Size, kind: str) -> Size:
+    """Width and height of the picture that a row comes to, where the mode's `made` tells it; else `size`.
+
+    Args:
+        params: those of SIZED.
+        size: what `Mode.size` gave.
+        picture: the input's size.
+    """
+    own = getattr(mode, "made", None)
+    return size if own is None else cast(Size, own(params, picture, kind))
+
+
 @cache
 def get(name: str) -> Mode:
     """A mode by its name.

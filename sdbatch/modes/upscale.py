@@ -39,6 +39,12 @@ def size(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Si
     return _multiple_of_8(width * scale), _multiple_of_8(height * scale)
 
 
+def made(params: Mapping[str, Any], picture: Size, kind: str) -> Size:
+    """Width and height of the picture that comes out; `params` are those of SIZED."""
+    scale = params["scale"] or FACTORS.get(kind, SCALE)
+    return round(picture[0] * scale), round(picture[1] * scale)
+
+
 def _multiple_of_8(side: float) -> int:
     return max(8, -(-round(side) // 8) * 8)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ class Status:
         job: the job's name.
         quarantined: of those failed, rows that killed their workers: `run` leaves them.
         degraded: rows made otherwise than `render:` says, for want of memory or of numbers.
+        waiting: rows of later stages, counted in `left`, whose input is not there yet or has failed; by stage.
     """
 
     rows: int | None
@@ -43,6 +44,7 @@ class Status:
     job: str
     quarantined: int = 0
     degraded: int = 0
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
 
 def measure(
@@ -112,6 +114,8 @@ def render_text(status: Status) -> RenderableType:
             "left", f"{status.left:,}", f"about {_duration(status.seconds_left)} to go" if status.left else ""
         )
     counts.add_row("failed", Text(f"{status.failed:,}", "red" if status.failed else ""), "")
+    for stage, count in status.waiting.items():
+        counts.add_row("waiting", f"{count:,}", f"stage {stage}: the rows that they are made from are not there")
     if status.quarantined:
         counts.add_row("quarantined", f"{status.quarantined:,}", "killed their workers; --retry quarantined")
     if status.degraded:

@@ -45,7 +45,7 @@ class Worker:
     ) -> None:
         memory.keep()
         self._task, self._stop, self._on_batch = task, stop, on_batch
-        self._sources = Sources(task.base, task.pins, task.home, task.within)
+        self._sources = Sources(task.base, task.pins, task.home, task.within, task.directory)
         self._renderer = Renderer(task.render, self._sources)
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdbatch.errors import InputError
-from sdbatch.sources import files
+from sdbatch.sources import files, parents
 from sdbatch.sources.hashes import HashCache
 
 MISSING = "missing:"
@@ -41,17 +41,21 @@ class InputSource:
     Args:
         base: relative paths start here.
         within: links lead no further than from here; see `files.reached`. None is `base`.
+        run: the run directory, where pictures of earlier stages are.
     """
 
-    def __init__(self, base: Path, cache: HashCache | None = None, within: Path | None = None) -> None:
-        self._base, self._within, self._cache = base, within, cache or HashCache()
+    def __init__(
+        self, base: Path, cache: HashCache | None = None, within: Path | None = None, run: Path | None = None
+    ) -> None:
+        self._base, self._within, self._cache, self._run = base, within, cache or HashCache(), run
         self._found: dict[str, Input] = {}
         self._lock = threading.Lock()
         self._save_at = _SAVE_FIRST
 
     def path(self, name: str) -> Path:
         """Where an input of this name would be."""
-        return files.at(self._base, name)
+        parent = parents.read(name)
+        return files.at(self._base, name) if parent is None or self._run is None else self._run / parent.path
 
     def find(self, name: str) -> Input:
         """Find an input, hash it and measure it; what is wrong with it is said, not raised."""
@@ -74,9 +78,14 @@ class InputSource:
             self._cache.save()
 
     def _describe(self, name: str) -> Input:
-        path = self.path(name)
+        path, parent = self.path(name), parents.read(name)
         try:
-            files.reached(self._base, name, self._within)
+            if parent is None:
+                files.reached(self._base, name, self._within)
+            elif self._run is None or not parent.inside:
+                raise InputError(f"{files.show(name)}: is a picture of an earlier stage, and not one of this run")
+            else:
+                files.within(path, self._run)
             with files.opened(path):
                 pass
             digest = self._cache.sha256(path)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdbatch.sources import finetunes, masks
+from sdbatch.sources import finetunes, masks, parents
 from sdbatch.sources.finetunes import FineTuneSource
 from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.inputs import InputSource
@@ -28,6 +28,7 @@ class Sources:
         pins: revisions of hub models by name, as a directory's first run found them.
         home: where fine-tunes are looked for by name; None is `base`.
         within: links lead no further than from here; see `files.reached`. None is `base`.
+        run: the run directory, where pictures of earlier stages are.
     """
 
     def __init__(
@@ -36,11 +37,12 @@ class Sources:
         pins: Mapping[str, str | None] | None = None,
         home: Path | None = None,
         within: Path | None = None,
+        run: Path | None = None,
     ) -> None:
         cache = HashCache()
         self.base, self.within = base, within
         self.models = ModelSource(base, pins, cache)
-        self.inputs = InputSource(base, cache, within)
+        self.inputs = InputSource(base, cache, within, run)
         self.finetunes = FineTuneSource(base, cache, home, within)
 
     def model(self, name: str, revision: str | None) -> tuple[str, tuple[int, int], str]:
@@ -65,7 +67,8 @@ class Sources:
         if isinstance(value, list) and parameter != "mask":
             return [self.content(parameter, one) for one in value]
         if parameter in PICTURES:
-            return self.inputs.find(value).sha256
+            parent = parents.read(value)
+            return self.inputs.find(value).sha256 if parent is None else {"parent": parent.id}
         if parameter == "mask":
             return masks.content(value, lambda name: self.inputs.find(name).sha256)
         if parameter == "control_preprocessor":
@@ -78,6 +81,8 @@ class Sources:
         first = value[0] if isinstance(value, list) and value else value
         if not isinstance(first, str):
             return 0, 0
+        if (parent := parents.read(first)) is not None:
+            return parent.width, parent.height
         found = self.inputs.find(first)
         return found.width, found.height
 

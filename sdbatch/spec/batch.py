@@ -13,8 +13,6 @@ from sdbatch.spec import hashing, keys
 from sdbatch.spec.columns import Column
 from sdbatch.spec.hashing import Work
 
-STAGE = "main"
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -27,6 +25,7 @@ class Batch:
         fields: free columns, as texts.
         work: what the ids are made of.
         keys: batch keys.
+        stage: the name of the rows' stage.
         answer: what `hashing.digests` made of `work`, or of `lined()`; empty where that is still to be done.
     """
 
@@ -37,11 +36,12 @@ class Batch:
     fields: Mapping[str, Column]
     work: Work
     keys: Column
+    stage: str
     answer: bytes = b""
 
     def lined(self) -> Work:
         """What ids and row keys are made of."""
-        return self.work._replace(lines=keys.line_texts(STAGE, self.fields))
+        return self.work._replace(lines=keys.line_texts(self.stage, self.fields))
 
     @cached_property
     def digests(self) -> tuple[bytes, bytes]:

@@ -14,7 +14,7 @@ from sdbatch.sources import files
 from sdbatch.spec import references, sizes, templates
 from sdbatch.spec.axes import Reader, beside, coerced, reason_of
 from sdbatch.spec.problems import Key, Problems, near, show, unknown
-from sdbatch.spec.schema import FORMS, KEYS, LATER_SECTIONS, TABLES, Axis, JobSpec
+from sdbatch.spec.schema import FORMS, KEYS, LATER_SECTIONS, TABLES, Axis, JobSpec, Stage
 from sdbatch.spec.settings import Sections, hooks, mapping, output, render
 
 
@@ -33,14 +33,31 @@ class Origin:
     base: Path
 
 
-def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
-    """Check a whole spec.
+@dataclass(frozen=True)
+class Above:
+    """What a stage has from the stages before it.
+
+    Attributes:
+        stage: its place among them.
+        columns: parameters and free columns that its rows have from its input.
+        names: what rows of earlier stages have, by stage.
+    """
+
+    stage: Stage
+    columns: tuple[str, ...]
+    names: Mapping[str, frozenset[str]]
+
+
+def build(data: Sections, origin: Origin, problems: Problems, above: Above | None = None) -> JobSpec:
+    """Check a whole spec, or what a stage of it comes to.
 
     Args:
         data: the spec as plain values, bounded (see `document.plain`).
         origin: where it comes from.
         problems: where mistakes go; the result is only good where there are none.
+        above: what a stage has from others; None where there are no stages.
     """
+    above = above or Above(Stage(), (), {})
     _check_keys(data, problems)
     name = _name(data, origin, problems)
     wildcards = _folder(data, "wildcards", origin.base, problems) or _beside(origin.base / "wildcards")
@@ -70,15 +87,16 @@ def build(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
         output=output(data, problems),
         render=render(data, problems),
         hooks=hooks(data, problems),
+        stage=above.stage,
         lines=problems.lines(),
     )
     places = {
-        "rows": tuple(columns or ()),
+        "rows": tuple(columns or above.columns),
         "zip": tuple(mapping(data, "zip")),
         "grid": tuple(mapping(data, "grid")),
-        "top": tuple(key for key in data if key in PARAMETERS and _is_axis(key, data[key])),
+        "top": tuple(key for key in data if key in PARAMETERS and is_axis(key, data[key])),
     }
-    references.check(references.Names(job, places, columns is not None), problems)
+    references.check(references.Names(job, places, columns is not None, above.names), problems)
     return job
 
 
@@ -104,7 +122,7 @@ def _name(data: Sections, origin: Origin, problems: Problems) -> str:
     return "job"
 
 
-def _is_axis(name: str, value: Any) -> bool:
+def is_axis(name: str, value: Any) -> bool:
     """Whether a top-level value is an axis: a mapping with just one key, one of the axis forms."""
     if not isinstance(value, dict):
         return False
@@ -118,7 +136,7 @@ def _top_level(data: Sections, reader: Reader) -> tuple[dict[str, Any], dict[str
         parameter = PARAMETERS.get(name)
         if parameter is None:
             continue
-        if _is_axis(name, raw):
+        if is_axis(name, raw):
             axis = reader.axis(name, raw, (name,))
             if axis:
                 axes[name] = axis

@@ -14,7 +14,7 @@ import yaml
 from sdbatch.sources import finetunes
 from sdbatch.spec.document import resolve
 from sdbatch.spec.paths import NAMING, Move
-from sdbatch.spec.schema import Axis, JobSpec
+from sdbatch.spec.schema import Axis, JobSpec, Stage
 from sdbatch.types import Output, Render
 
 KEPT_FORMS = frozenset({"range", "linspace"})
@@ -33,7 +33,32 @@ def resolved(job: JobSpec, render: Render, directory: Path) -> str:
     """
     move = Move(job.base, Path(os.path.abspath(directory)))
     spec: dict[str, Any] = {"name": job.name}
-    spec |= {name: move.value(name, value) for name, value in job.values.items()}
+    if job.later:
+        spec["output"] = {"dir": "."}
+        spec["stages"] = [{**_stage(one.stage), **_sections(one, move)} for one in (job, *job.later)]
+        for one in spec["stages"]:
+            del one["output"]["dir"]
+    else:
+        spec |= _sections(job, move)
+    settings = dataclasses.asdict(render)
+    spec["render"] = {name: value for name, value in settings.items() if value or value is False}
+    spec |= {name: list(targets) for name, targets in job.hooks.items()}
+    return yaml.dump(spec, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    """A stage's place among the others."""
+    found: dict[str, Any] = {"name": stage.name}
+    found |= {name: value for name, value in (("input", stage.input), ("when", stage.when)) if value is not None}
+    if stage.top is not None:
+        top = {name: value for name, value in dataclasses.asdict(stage.top).items() if value not in (None, ())}
+        found["top"] = {name: list(value) if name == "per" else value for name, value in top.items()}
+    return {**found, **{name: f"{{{above}.{own}}}" for name, (above, own) in stage.taken.items()}}
+
+
+def _sections(job: JobSpec, move: Move) -> dict[str, Any]:
+    """What a stage's rows are made of, and what is written."""
+    spec: dict[str, Any] = {name: move.value(name, value) for name, value in job.values.items()}
     spec |= _places(job, move)
     for section, axes in (("zip", job.zip), ("grid", job.axes)):
         if axes:
@@ -44,10 +69,7 @@ def resolved(job: JobSpec, render: Render, directory: Path) -> str:
     spec["output"] = _output(job.output, move)
     if job.output.safety != "off":
         spec["safety"] = job.output.safety
-    settings = dataclasses.asdict(render)
-    spec["render"] = {name: value for name, value in settings.items() if value or value is False}
-    spec |= {name: list(targets) for name, targets in job.hooks.items()}
-    return yaml.dump(spec, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    return spec
 
 
 def _places(job: JobSpec, move: Move) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sdbatch import modes
 from sdbatch.errors import Problem, SpecError, UsageError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.spec import arrow, checks, hashers, hashing, ids, keys, templates
-from sdbatch.spec.batch import STAGE, Batch
+from sdbatch.spec import arrow, checks, hashers, hashing, heirs, ids, keys, templates
+from sdbatch.spec.batch import Batch
 from sdbatch.spec.blocks import TEMPLATED, Block, main_block, matches
 from sdbatch.spec.columns import Column, Ints, merge
 from sdbatch.spec.conditions import Condition
@@ -52,17 +52,8 @@ _KEY = [("key", pa.dictionary(pa.int64(), pa.string())), ("width", pa.int32()), 
 _DIGEST = pa.binary(hashing.DIGEST_BYTES)
 OUTLINE = pa.schema([("index", pa.int64()), ("id", _DIGEST), *_KEY])
 OUTLINE_LINES = pa.schema([("index", pa.int64()), ("id", _DIGEST), ("row", _DIGEST), *_KEY])
-SCHEMA = pa.schema(
-    [
-        ("index", pa.int64()),
-        ("id", pa.string()),
-        ("row", pa.string()),
-        ("path", pa.string()),
-        ("key", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-    ]
-)
+_TEXTS = [(name, pa.string()) for name in ("id", "row", "path", "key")]
+SCHEMA = pa.schema([("index", pa.int64()), *_TEXTS, ("width", pa.int32()), ("height", pa.int32())])
 
 
 class Rows:
@@ -89,7 +80,8 @@ class Rows:
         self._starts = np.cumsum([0, *(block.size for block in self._blocks)])
         free = {name for block in self._blocks for name in block.constants}
         free |= {name for group in main.groups for name in group.columns}
-        self.fields = tuple(sorted(free - PARAMETERS.keys()))
+        # `base.seed` is there for templates alone.
+        self.fields = tuple(sorted(name for name in free - PARAMETERS.keys() if "." not in name))
         self._filename = templates.compile(job.output.filename)
         self._filler = Filler(job.wildcards, self._problem)
         self._extension = {"jpeg": "jpg"}.get(job.output.format, job.output.format)
@@ -150,13 +142,26 @@ class Rows:
                 made[number] = Row(
                     id=part.ids[at],
                     row=part.rows[at],
-                    stage=STAGE,
+                    stage=part.stage,
                     path=paths[at],
                     params={name: column.at(at) for name, column in part.params.items()},
                     fields={name: column.at(at) for name, column in part.fields.items()},
                     templates={name: str(column.at(at)) for name, column in part.templates.items()},
                 )
         return [made[number] for number in wanted.tolist()]
+
+    def heritage(self, names: Sequence[str]) -> pa.Table:
+        """What later stages ask of these rows, by number, ascending.
+
+        Args:
+            names: parameters, free columns, and `STAGE.NAME` of stages above.
+
+        Returns:
+            `index`, `id`, `row`, `path`, `wide` and `high` (the size of the picture), and a column for each of `names`.
+        """
+        parts = [pa.table({name: pa.array([], kind) for name, kind in heirs.kinds(names).items()})]
+        parts += [heirs.part(batch, self._names, self._paths(batch), names) for batch in self._hashed(lines=True)]
+        return pa.concat_tables(parts).sort_by("index")
 
     def matching(self, condition: Condition) -> NDArray[np.int64]:
         """Numbers of the rows for which a condition holds, ascending.
@@ -222,6 +227,7 @@ class Rows:
             fields=full,
             work=keys.pictures(mode.USES, given, models, self._names.content, count),
             keys=keys.batch_keys(mode.USES, given, models),
+            stage=self._job.stage.name,
         )
 
     def _mode(self, name: str) -> modes.Mode:
@@ -256,7 +262,7 @@ class Rows:
             lists["row"] = part.rows
         for at in range(count):
             values = {name: values[at] for name, values in lists.items()}
-            values |= {"stage": STAGE, "name": self._job.name}
+            values |= {"stage": part.stage, "name": self._job.name}
             try:
                 paths.append(f"images/{templates.file_name(self._filename, values)}.{self._extension}")
             except (KeyError, ValueError) as error:

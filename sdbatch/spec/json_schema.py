@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdbatch.parameters import PARAMETERS, Kind, Parameter
-from sdbatch.spec.schema import FORMATS, HOOKS, RENDER, SAFETY, SAVED, SIGNING_KEYS, SWITCH
+from sdbatch.spec.schema import FORMATS, HOOKS, RENDER, SAFETY, SAVED, SIGNING_KEYS, STAGES_MAX, SWITCH, WHOLE
 
 
 def json_schema() -> dict[str, Any]:
@@ -19,40 +19,13 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": {"$ref": "#/$defs/free_value"},
     }
     crossed = {"type": ["object", "null"], "properties": axes, "additionalProperties": free}
+    keys = _keys(crossed, entry)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sdbatch job spec",
         "type": "object",
         "additionalProperties": False,
-        "properties": {
-            "name": {"type": ["string", "null"], "description": "the job's name; by default the file's stem"},
-            "rows": {"type": ["string", "null"], "description": "a table: .parquet, .csv or .jsonl"},
-            "rows_base": {
-                "type": ["string", "null"],
-                "description": "the folder that paths in the table's cells start from; by default the spec's own",
-            },
-            "links_within": {
-                "type": ["string", "null"],
-                "description": "the folder that links in inputs may not lead out of; by default the spec's own",
-            },
-            "wildcards": {
-                "type": ["string", "null"],
-                "description": "the folder of wildcard files; by default wildcards/ beside the spec",
-            },
-            "fine_tunes": {
-                "type": ["string", "null"],
-                "description": "the folder that loras/ and the like lie in; by default the spec's own",
-            },
-            "grid": {**crossed, "description": "axes, each crossed with every other, the last fastest"},
-            "zip": {**crossed, "description": "axes of one length that advance together"},
-            "exclude": {"type": ["array", "null"], "items": entry, "description": "drops rows that match an entry"},
-            "include": {"type": ["array", "null"], "items": entry, "description": "adds whole rows, after exclude"},
-            "output": _output(),
-            "safety": {"enum": [*SAFETY, None], "default": "off", "description": "the model's own safety checker"},
-            "render": _render(),
-            **{name: _hook(about) for name, about in zip(HOOKS, ("each run", "a run with failures"), strict=True)},
-            **{name: _top_level(parameter) for name, parameter in PARAMETERS.items()},
-        },
+        "properties": {**keys, "stages": _stages(keys)},
         "$defs": {
             **{name: _value(parameter) for name, parameter in PARAMETERS.items()},
             **{f"axis_{name}": _axis(parameter) for name, parameter in PARAMETERS.items()},
@@ -60,6 +33,63 @@ def json_schema() -> dict[str, Any]:
             "free_axis": {"anyOf": [_list({"$ref": "#/$defs/free_value"}), *_forms(None)]},
         },
     }
+
+
+def _keys(crossed: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """Every key of the top level but `stages`."""
+    return {
+        "name": {"type": ["string", "null"], "description": "the job's name; by default the file's stem"},
+        "rows": {"type": ["string", "null"], "description": "a table: .parquet, .csv or .jsonl"},
+        "rows_base": {
+            "type": ["string", "null"],
+            "description": "the folder that paths in the table's cells start from; by default the spec's own",
+        },
+        "links_within": {
+            "type": ["string", "null"],
+            "description": "the folder that links in inputs may not lead out of; by default the spec's own",
+        },
+        "wildcards": {
+            "type": ["string", "null"],
+            "description": "the folder of wildcard files; by default wildcards/ beside the spec",
+        },
+        "fine_tunes": {
+            "type": ["string", "null"],
+            "description": "the folder that loras/ and the like lie in; by default the spec's own",
+        },
+        "grid": {**crossed, "description": "axes, each crossed with every other, the last fastest"},
+        "zip": {**crossed, "description": "axes of one length that advance together"},
+        "exclude": {"type": ["array", "null"], "items": entry, "description": "drops rows that match an entry"},
+        "include": {"type": ["array", "null"], "items": entry, "description": "adds whole rows, after exclude"},
+        "output": _output(),
+        "safety": {"enum": [*SAFETY, None], "default": "off", "description": "the model's own safety checker"},
+        "render": _render(),
+        **{name: _hook(about) for name, about in zip(HOOKS, ("each run", "a run with failures"), strict=True)},
+        **{name: _top_level(parameter) for name, parameter in PARAMETERS.items()},
+    }
+
+
+def _stages(keys: dict[str, Any]) -> dict[str, Any]:
+    """The stages: the keys of the top level, but for those of the whole job, and their own."""
+    own: dict[str, Any] = {name: value for name, value in keys.items() if name not in WHOLE}
+    taken = {"type": "string", "pattern": r"^\{\w+\.\w+\}$"}
+    own |= {name: {"anyOf": [own[name], taken]} for name in PARAMETERS if name not in ("mode", "model", "revision")}
+    own["name"] = {"type": "string", "pattern": r"^[^\W\d]\w{0,63}$", "description": "what fields call the stage"}
+    own["input"] = {"type": "string", "description": "the earlier stage whose pictures it is made from"}
+    own["when"] = {"type": "string", "description": "only rows of the input for which this holds"}
+    own["top"] = {
+        "description": "only the best rows of the input",
+        "type": "object",
+        "properties": {
+            "by": {"type": "string", "description": "a score, a parameter or a free column; the greatest first"},
+            "per": {"anyOf": [{"type": "string"}, _list({"type": "string"})], "description": "so many of each value"},
+            "n": {"type": "integer", "minimum": 1, "default": 1},
+            "distinct": {"type": "integer", "minimum": 0, "description": "bits that perceptual hashes differ by"},
+        },
+        "required": ["by"],
+        "additionalProperties": False,
+    }
+    stage = {"type": "object", "properties": own, "required": ["name"], "additionalProperties": False}
+    return {"description": "steps of a pipeline, in order", **_list(stage, 1, STAGES_MAX), "type": ["array", "null"]}
 
 
 def _value(parameter: Parameter) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sdbatch.errors import Problem, SpecError
-from sdbatch.spec import document
+from sdbatch.spec import document, stages
 from sdbatch.spec.axes import reason_of
-from sdbatch.spec.build import Origin, build
+from sdbatch.spec.build import Origin
 from sdbatch.spec.problems import Key, Problems, show
 from sdbatch.spec.schema import TABLES, JobSpec
 
@@ -71,7 +71,7 @@ def _job(read: document.Document, origin: Origin, shown: str, changes: Sequence[
     if wrong:
         problems.add((), wrong)
         problems.raise_any()
-    made = build(data, origin, problems)
+    made = stages.job(data, origin, problems)
     problems.raise_any()
     return made
 
@@ -111,4 +111,18 @@ def _replaced(data: Mapping[str, Any], key: Key, value: Any) -> dict[str, Any]:
     if not rest:
         return {**data, str(head): value}
     inner = data.get(str(head))
+    if head == "stages" and isinstance(inner, list):
+        return {**data, head: _in_stage(inner, tuple(rest), value)}
     return {**data, str(head): _replaced(inner if isinstance(inner, dict) else {}, tuple(rest), value)}
+
+
+def _in_stage(stages: Sequence[Any], key: Key, value: Any) -> list[Any]:
+    """Stages with a value of one of them replaced, named as `hires` in stages.hires.steps, or by its number from 0."""
+    name, *rest = key
+    names = [str(one.get("name")) if isinstance(one, dict) else "" for one in stages]
+    at = names.index(str(name)) if name in names else int(name) if str(name).isdecimal() else len(names)
+    if at >= len(names) or not rest:
+        there = ", ".join(f"stages.{one}.KEY" for one in names)
+        raise SpecError([Problem(None, None, f"stages.{name}", f"is not a key of a stage; there are {there}")])
+    inner = stages[at]
+    return [*stages[:at], _replaced(inner if isinstance(inner, dict) else {}, tuple(rest), value), *stages[at + 1 :]]

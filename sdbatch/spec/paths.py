@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbatch.sources import masks
+from sdbatch.sources import masks, parents
 
 PICTURES = frozenset({"image", "control_image", "depth_image"})
 """Parameters whose texts are always paths. A `mask` has paths among other things."""
@@ -48,7 +48,8 @@ class Move:
 
     def file(self, text: str) -> str:
         """A text that is always a path, rewritten unless it is absolute."""
-        return text if not text or "\0" in text or os.path.isabs(text) else self.path(text)
+        plain = text and "\0" not in text and not os.path.isabs(text) and parents.read(text) is None
+        return self.path(text) if plain else text
 
     def _model(self, text: str) -> str:
         if not text or "\0" in text or os.path.isabs(text) or _DEMO.match(text):

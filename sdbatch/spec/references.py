@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from sdbatch.parameters import PARAMETERS
@@ -24,11 +24,13 @@ class Names:
         job: as far as it could be read.
         places: names of rows, zip, grid and the top level's axes, also of those that could not be read.
         complete: whether the table's columns are known.
+        above: what rows of earlier stages have, by stage.
     """
 
     job: JobSpec
     places: Mapping[str, tuple[str, ...]]
     complete: bool
+    above: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def varying(self) -> set[str]:
@@ -44,6 +46,12 @@ class Names:
     def used(self) -> set[str]:
         """Every name that a template uses."""
         return {name for names, _ in self.templates.values() for name in names}
+
+
+def above(job: JobSpec) -> list[str]:
+    """`STAGE.NAME` that a stage's templates use, each once."""
+    used = {name: None for _, text in _texts(job, ()) for name in _fields(text)[0] if "." in name}
+    return list(used)
 
 
 def check(names: Names, problems: Problems) -> None:
@@ -122,15 +130,21 @@ def _check_fields(names: Names, problems: Problems) -> None:
         for name in used:
             if key[0] != "include" and (key[:2], name) not in seen:
                 seen.add((key[:2], name))
-                _check_field(key, name, provided, problems)
+                _check_field(key, name, provided, problems, names.above)
 
 
-def _check_field(key: Key, name: str, provided: set[str], problems: Problems) -> None:
+def _check_field(
+    key: Key, name: str, provided: set[str], problems: Problems, above: Mapping[str, frozenset[str]]
+) -> None:
     in_prompt = key != FILENAME
     if in_prompt and name in TEMPLATES:
         problems.add(key, f"field {{{name}}}: a prompt cannot be filled with a prompt")
     elif "." in name and name not in provided:
-        problems.add(key, f"field {{{name}}}: fields of stages are not supported yet")
+        stage, _, own = name.partition(".")
+        if stage not in above:
+            problems.add(key, f"field {{{name}}}: there is no stage {stage!r} above this one{near(stage, above)}")
+        elif own not in above[stage]:
+            problems.add(key, f"field {{{name}}}: stage {stage!r} has no {own!r}{near(own, above[stage])}")
     elif in_prompt and name in FILE_FIELDS and name not in provided:
         problems.add(key, f"field {{{name}}} is known in output.filename only")
     elif name not in provided and name not in FILE_FIELDS:
@@ -150,7 +164,7 @@ def _check_include(names: Names, at: int, problems: Problems) -> None:
         for used in names.templates.get(key, ((), None))[0]:
             if used in TEMPLATES:
                 if key == own:
-                    _check_field(own, used, provided, problems)
+                    _check_field(own, used, provided, problems, {})
             elif used not in provided:
                 problems.add(("include", at), f"the row does not give {used!r}, which {name} uses")
     for used in names.templates[FILENAME][0]:

@@ -12,11 +12,20 @@ from sdbatch.types import Output
 
 SECTIONS = (
     "name", "rows", "rows_base", "links_within", "wildcards", "fine_tunes", "grid", "zip", "exclude", "include",
-    "output", "safety", "render", "on_finish", "on_failure",
+    "output", "safety", "render", "on_finish", "on_failure", "stages",
 )  # fmt: skip
-LATER_SECTIONS = ("stages", "recipe")
+LATER_SECTIONS = ("recipe",)
 KEYS = (*SECTIONS, *PARAMETERS)
 """Every top-level key of this version."""
+
+STAGES_MAX = 32
+STAGE_KEYS = ("name", "input", "when", "top")
+"""Keys that only a stage has; it may have those of the top level too, but for the next ones."""
+WHOLE = ("render", "on_finish", "on_failure", "stages")
+"""Keys of the whole job, which no stage has for itself."""
+FEEDS = ("rows", "rows_base", "zip", "grid", "exclude", "include")
+"""Keys of the top level that make rows of the first stage alone."""
+TOP_KEYS = ("by", "per", "n", "distinct")
 
 FORMS = ("range", "linspace", "random", "file", "glob", "combinatorial", "from")
 """The ways to write an axis other than as a list."""
@@ -58,6 +67,50 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Top:
+    """Which of the rows of the input a stage takes: the best ones.
+
+    Attributes:
+        by: a score, parameter or free column; the greatest come first.
+        per: names by whose values rows are grouped; without any, all rows are one group.
+        n: how many of each group.
+        distinct: by how many bits the perceptual hashes of those taken differ at least; None asks for none.
+    """
+
+    by: str
+    per: tuple[str, ...] = ()
+    n: int = 1
+    distinct: int | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's place among the others.
+
+    Attributes:
+        input: the earlier stage whose pictures it is made from; None makes rows of its own.
+        picture: the parameter that takes them.
+        taken: parameters whose values are the earlier rows' own: parameter → (stage, name).
+        when: only rows of the input for which this holds; see `conditions`.
+        top: only these rows of the input.
+        alone: whether the job has no stages.
+    """
+
+    name: str = "main"
+    input: str | None = None
+    picture: str = "image"
+    taken: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    when: str | None = None
+    top: Top | None = None
+    alone: bool = True
+
+    @property
+    def lines(self) -> str | None:
+        """The stage whose lines in the manifest count; None are all."""
+        return None if self.alone else self.name
+
+
+@dataclass(frozen=True)
 class JobSpec:
     """A job as its user wrote it, checked.
 
@@ -79,6 +132,8 @@ class JobSpec:
         output: what is written.
         render: the keys of `render:` that were given; `auto` stays.
         hooks: commands and addresses by one of `HOOKS`.
+        stage: which stage this is.
+        later: the stages after the first, in order; none of a stage that is not the first.
         lines: line of each key in the file, by dotted path, for what is found wrong only when rows are made.
     """
 
@@ -98,6 +153,8 @@ class JobSpec:
     output: Output = field(default_factory=Output)
     render: Mapping[str, Any] = field(default_factory=dict)
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stage: Stage = field(default_factory=Stage)
+    later: tuple[JobSpec, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sdbatch.parameters import PARAMETERS
+from sdbatch.sources import parents
+from sdbatch.spec.digests import Digests
 from sdbatch.store.base import Store
 from sdbatch.store.parts import Lines, Parts, part_bytes, readable, widen
 from sdbatch.types import Failure, Record, Row
@@ -61,7 +63,7 @@ def record(row: Row, uses: frozenset[str], made: dict[str, Any]) -> Record:
         line[name] = json.dumps(value, sort_keys=True) if parameter.kind == "json" and value is not None else value
     line.update({f"field_{name}": value for name, value in row.fields.items()})
     line.update({f"{name}_template": text for name, text in row.templates.items() if text != line[name]})
-    return {**line, **made, "schema_version": SCHEMA_VERSION}
+    return {**line, "parent_id": parents.of(row.params), **made, "schema_version": SCHEMA_VERSION}
 
 
 def parameters(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +89,13 @@ def row(line: Mapping[str, Any], params: Mapping[str, Any]) -> Row:
     fields = {name.removeprefix("field_"): value for name, value in line.items() if name.startswith("field_")}
     templates = {name: line.get(f"{name}_template") or params[name] for name in ("prompt", "negative_prompt")}
     return Row(line["id"], line["row"], line["stage"], line["path"], params, fields, templates)
+
+
+def described(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line as conditions see it: its columns, free ones by their own names, and its scores each by name."""
+    scores = json.loads(line.get("scores") or "{}")
+    free = {name.removeprefix(_FREE): value for name, value in line.items() if name.startswith(_FREE)}
+    return {**line, **free, **scores}
 
 
 @dataclass(frozen=True)
@@ -175,8 +184,15 @@ class Manifest:
                 self._parts.forget()
         return paths
 
-    def done(self) -> Done:
-        """Ids and row keys of every line; what of them is not kept is read when it is asked for."""
+    def done(self, stage: str | None = None) -> Done:
+        """Ids and row keys of every line, or of those of one stage; what of them is not kept is read when asked for."""
+        if stage is not None:
+            table = self.read(["id", "row", "stage"])
+            lines = table.filter(pc.equal(table.column("stage"), stage))
+            digests = Digests.of(lines.column("id")), Digests.of(lines.column("row"))
+            return Done(
+                lines.num_rows, any(name.startswith(_FREE) for name in self._schema.names), lambda: iter([digests])
+            )
         parts = self._parts.found(lines=True)
         count = sum(part.count for part in parts.values())
         free = any(name.startswith(_FREE) for name in self._schema.names)

@@ -46,7 +46,7 @@ def said(path: Path) -> list[str]:
         ("prompt: {combinatorial: '" + "{a|b}" * 16 + "x" * 2000 + "'}", "characters together"),
         ("prompt: '" + "{a|" * 5000 + "b" + "}" * 5000 + "'", "more than 16 deep"),
         ("prompt: '{" + "9" * 5000 + "$$a|b}'", "prompt"),
-        ("prompt: '{seed.__class__}'", "nothing provides|not supported"),
+        ("prompt: '{seed.__class__}'", "nothing provides|no stage"),
         ("prompt: '{seed:1000000000d}'", "not a format"),
         ("output: {filename: '{seed:1000000000d}'}", "not a format"),
         ('output: {filename: "a\\0b"}', "not a text"),
