@@ -76,8 +76,8 @@ blended, so that no seam shows, and only one batch of tiles is in memory at a ti
 
 
 def uses() -> list[frozenset[str]]:
-    """The parameters of each mode."""
-    return [modes.get(name).USES for name in modes.available()]
+    """The parameters of each mode that makes pictures."""
+    return [modes.get(name).USES for name in modes.available() if name != modes.SCORE]
 
 
 def modes_page() -> str:
@@ -101,7 +101,12 @@ def modes_page() -> str:
         "",
         "## Parameters",
         "",
-        *textwrap.wrap("Every mode uses " + ", ".join(f"`{name}`" for name in PARAMETERS if name in shared) + ".", 120),
+        *textwrap.wrap(
+            "Every mode that makes pictures uses "
+            + ", ".join(f"`{name}`" for name in PARAMETERS if name in shared)
+            + ".",
+            120,
+        ),
         "",
         "| mode | needs | may have |",
         "|---|---|---|",

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Kind = Literal["text", "int", "float", "json"]
 
-MODES = ("txt2img", "img2img", "inpaint", "outpaint", "depth2img", "controlnet", "upscale")
+MODES = ("txt2img", "img2img", "inpaint", "outpaint", "depth2img", "controlnet", "upscale", "score")
 SCHEDULERS = (
     "ddim", "ddpm", "deis", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s", "dpmpp_3m_sde", "dpmpp_sde",
     "euler", "euler_a", "heun", "lcm", "lms", "pndm", "unipc",

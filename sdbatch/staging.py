@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sdbatch import plan, prepare
+from sdbatch import modes, plan, prepare
 from sdbatch.errors import Problem, SpecError
 from sdbatch.plan import Plan
 from sdbatch.spec import arrow, conditions, heirs, selecting
@@ -128,6 +128,8 @@ def check_names(stages: Sequence[Stage]) -> None:
 
     def batches() -> Iterator[pa.RecordBatch]:
         for start, stage in zip(starts.tolist(), stages, strict=False):
+            if stage.job.spec.values.get("mode") == modes.SCORE:
+                continue  # it names other stages' pictures
             for batch in stage.job.rows.batches():
                 moved = arrow.numbers(arrow.values(batch.column("index")) + start)
                 yield batch.set_column(0, "index", moved)

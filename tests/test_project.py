@@ -19,7 +19,7 @@ from sdbatch.parameters import PARAMETERS, SCHEDULERS
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
 HEAVY = ("torch", "ray", "diffusers", "transformers", "pandas", "pyarrow")
-NOT_PARAMETERS = {"name", "grid", "zip", "rows", "exclude", "include", "output", "render"}
+NOT_PARAMETERS = {"name", "stages", "grid", "zip", "rows", "exclude", "include", "output", "render"}
 # Spelled in two pieces, so that this file does not hold what it looks for.
 PRIVATE = [re.compile(rb"(?<![\w.])/" + name + rb"/[\w.]") for name in (b"work", b"root", b"home", b"Users", b"opt")]
 HOSTS = [re.compile(rb"index-" + rb"url"), re.compile(rb"find-" + rb"links"), re.compile(rb"trusted-" + rb"host")]

@@ -160,3 +160,35 @@ def test_two_stages_cannot_write_one_file(write: Write, tmp_path: Path) -> None:
     same = "\n".join(line for line in same.splitlines() if "name: last" not in line)
     (problem,) = api.validate(write("same.yaml", same))
     assert "stages 'base' and 'vary' would both write" in problem.message and "{stage}" in problem.message
+
+
+def test_a_score_is_a_line_about_another_stages_picture(write: Write, run_job: RunJob, tmp_path: Path) -> None:
+    text = """
+model: demo
+prompt: "a large {color} star"
+steps: 2
+grid: {color: [red, blue], seed: {range: [0, 3]}}
+stages:
+  - {name: base}
+  - {name: rated, mode: score, input: base}
+  - {name: vary, mode: img2img, input: rated, top: {by: sharpness, per: color}, seed: "{base.seed}"}
+render: {threads: 1, batch_size: 4}
+"""
+    report = run_job(write("job.yaml", text), tmp_path / "run")
+    assert (report.rows, report.failed, report.left) == (6 + 6 + 2, 0, 0)
+    table = lines(tmp_path / "run")
+    rated = table[table.stage == "rated"]
+    scores = rated.scores.map(json.loads)
+    assert (rated.path == rated.parent_id.map(table.path)).all()
+    assert (rated.pixel_sha256 == rated.parent_id.map(table.pixel_sha256)).all()
+    assert len(list((tmp_path / "run" / "images").iterdir())) == 8, "a picture of each of the others"
+    best = {scores[one.id]["sharpness"]: one.id for _, one in rated.iterrows()}
+    for color in ("red", "blue"):
+        mine = rated[rated.field_color == color]
+        (child,) = table[(table.stage == "vary") & (table.field_color == color)].itertuples()
+        assert child.parent_id == best[max(scores[one]["sharpness"] for one in mine.id)]
+    assert api.fsck(tmp_path / "run").findings == ()
+    assert api.verify(tmp_path / "run", _Nobody()).counts == {"exact": 14}
+    assert run_job(tmp_path / "run", tmp_path / "run").made == 0
+    (problem,) = api.validate(write("alone.yaml", "mode: score\nimage: x.png\n"))
+    assert problem.key == "mode" and "stage with an input" in problem.message

@@ -62,6 +62,7 @@ def sheet(
     asked = _asked_for(directory)
     if asked.keys is not None:
         table = table.filter(pc.is_in(table.column("row"), value_set=asked.keys))  # not the retired ones
+    table = table.filter(pc.fill_null(pc.not_equal(table.column("mode"), modes.SCORE), True))
     failures = _failed_rows(asked.rows, manifest.failures().to_pylist())
     return draw(table, directory, out or directory / "sheet.png", x=x, y=y, by=by, failures=failures)
 

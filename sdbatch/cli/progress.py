@@ -69,8 +69,10 @@ class Progress:
         """So many rows are about to be made."""
         self._begin(left)
         self.say(text)
-        if self._bars:
+        if self._bars and "" not in self._tasks:
             self._tasks[""] = self._bars.add_task("rows", total=left, about="")
+        elif self._bars:
+            self._bars.update(self._tasks[""], total=self._left)
 
     def rows(self, count: int) -> None:
         """A batch came to an end in this process."""
@@ -108,7 +110,9 @@ class Progress:
             self.say(f"the time is up; what is made is saved. To go on: sdbatch run {report.directory}")
 
     def _begin(self, left: int) -> None:
-        self._left, self._began = left, time.monotonic()
+        if not self._left:  # else this is a later stage
+            self._began = time.monotonic()
+        self._left = self._done + left
 
     def _counted(self, result: LeaseResult) -> int:
         """How many rows this lease settled that `rows` has not counted."""

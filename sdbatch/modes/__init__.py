@@ -15,6 +15,9 @@ from sdbatch.errors import UsageError
 Size = tuple[int, int]
 """Width and height in pixels."""
 
+SCORE = "score"
+"""The mode that makes no picture, and so is no use of a model."""
+
 COMMON = frozenset(
     "model revision vae mode prompt negative_prompt prompt_syntax seed steps guidance_scale scheduler sigmas eta "
     "clip_skip loras embeddings hypernetwork".split()
@@ -99,7 +102,7 @@ def available() -> list[str]:
 
 def fitting(kind: str) -> tuple[str, ...]:
     """The modes that a kind of model can do."""
-    return tuple(name for name in available() if kind in get(name).PIPELINES)
+    return tuple(name for name in available() if name != SCORE and kind in get(name).PIPELINES)
 
 
 def sized_by_picture(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:

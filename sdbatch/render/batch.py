@@ -53,12 +53,14 @@ class Picture:
         pixels: (height, width, 3) uint8.
         beside: what `output.save` may write beside it, by name: (height, width) or (height, width, 3) uint8 or uint16.
         size: the batch shape that it was made at; 0 is the one that was asked for.
+        scores: numbers about it, of a picture that is another row's and is not written again.
         degraded: what else was done otherwise than `render:` says, for want of memory or of numbers, by name.
     """
 
     pixels: NDArray[np.uint8]
     beside: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     size: int = 0
+    scores: Mapping[str, Any] = field(default_factory=dict)
     degraded: Mapping[str, Any] = field(default_factory=dict)
 
 

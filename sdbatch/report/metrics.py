@@ -61,7 +61,9 @@ class Metrics:
 
     def begin(self, planned: Plan, left: int, directory: Path) -> None:
         """So many rows are to be made."""
-        self._before, self._left, self._began = planned.done, left, time.monotonic()
+        if not self._left:  # else this is a later stage
+            self._began = time.monotonic()
+        self._before, self._left = self._before + planned.done, self._left + left
         self._update()
 
     def rows(self, count: int) -> None:

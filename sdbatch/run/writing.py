@@ -65,6 +65,16 @@ class Writer:
             parameters=metadata.parameters_text(params, model.name, model.hash, __version__, tunes),
             sdbatch=metadata.sdbatch_json(row.id, row.row, params, model.hash, printed, __version__, tunes),
         )
+        if made.picture.scores:
+            file = self._sources.inputs.find(params["image"]).sha256
+            how = {
+                **self._how(made, params),
+                "scores": json.dumps(dict(made.picture.scores), sort_keys=True),
+                "file_sha256": file,
+                "pixel_sha256": images.pixel_sha256(made.picture.pixels),
+                "fingerprint": printed,
+            }
+            return [record(one, uses, {**how, "finished_at": now()}) for one in (row, *made.twins)]
         mark = output.watermark
         pixels = made.picture.pixels if mark is None else watermark.embed(made.picture.pixels, mark)
         data = images.encode(pixels, output.format, output.quality, texts)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sdbatch import modes
 from sdbatch.errors import Problem, SpecError, UsageError
 from sdbatch.parameters import PARAMETERS
+from sdbatch.sources import parents
 from sdbatch.spec import arrow, checks, hashers, hashing, heirs, ids, keys, templates
 from sdbatch.spec.batch import Batch
 from sdbatch.spec.blocks import TEMPLATED, Block, main_block, matches
@@ -37,15 +38,12 @@ class Names(Protocol):
 
     def model(self, name: str, revision: str | None) -> keys.Model:
         """A model's content hash, own width and height, and kind."""
-        ...
 
     def content(self, parameter: str, value: Any) -> Any:
         """A value with content hashes in place of the names in it."""
-        ...
 
     def picture_size(self, value: Any) -> tuple[int, int]:
         """Width and height of a picture; (0, 0) where it cannot be read."""
-        ...
 
 
 _KEY = [("key", pa.dictionary(pa.int64(), pa.string())), ("width", pa.int32()), ("height", pa.int32())]
@@ -93,7 +91,7 @@ class Rows:
     @property
     def unique_names(self) -> bool:
         """Whether a row's file name holds its id, so that two pictures cannot share one."""
-        return "id" in self._filename.fields
+        return "id" in self._filename.fields or self._job.values.get("mode") == modes.SCORE
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Stream the rows as Arrow: number, id, row key, path, batch key and size."""
@@ -250,9 +248,15 @@ class Rows:
         return {"width": sizes.map(itemgetter(0)), "height": sizes.map(itemgetter(1))}
 
     def _paths(self, part: Batch) -> list[str]:
+        count = len(part.numbers)
+        if part.params["mode"].values[0] == modes.SCORE:  # of the picture that it is about
+            scored = part.params["image"].map(parents.read)
+            return [
+                f"images/{part.ids[at]}" if one is None else one.path for at, one in enumerate(scored.spread(count))
+            ]
         if self._job.output.filename == "{id}":
             return [f"images/{name}.{self._extension}" for name in part.ids]
-        columns, count = {**part.columns, **part.params}, len(part.numbers)
+        columns = {**part.columns, **part.params}
         used = [name for name in self._filename.fields if name not in ("id", "row", "stage", "name")]
         lists = {name: columns[name].spread(count) if name in columns else [None] * count for name in used}
         paths = []

@@ -26,6 +26,8 @@ def job(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
     raw = data.get("stages")
     top = {key: value for key, value in data.items() if key != "stages"}
     if raw is None:
+        if data.get("mode") == modes.SCORE:
+            problems.add(("mode",), "score is about the pictures of another stage; write it as a stage with an input")
         return build(top, origin, problems)
     if not isinstance(raw, list) or not 1 <= len(raw) <= STAGES_MAX or not all(isinstance(one, dict) for one in raw):
         problems.add(("stages",), f"{show(raw)} is not a list of stages, 1 to {STAGES_MAX}, each a mapping with a name")

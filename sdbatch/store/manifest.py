@@ -34,6 +34,7 @@ _TAIL = [
     ("batch_size", pa.int64()),
     ("threads", pa.int64()),
     ("versions", pa.string()),
+    ("scores", pa.string()),
     ("seconds", pa.float64()),
     ("finished_at", pa.string()),
     ("run", pa.string()),
