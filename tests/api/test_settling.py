@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from sdbatch import api
-from sdbatch.api import running, settling
+from sdbatch.api import settling, working
 from sdbatch.errors import RefusedError, SpecError, StoreError, UsageError
 from sdbatch.spec.digests import Digests
 from sdbatch.store.attempts import InHand
@@ -249,7 +249,7 @@ def test_the_workers_end_where_a_run_cannot_begin(
     def full(self: RunDirectory, about: Any, text: str) -> None:
         raise StoreError("no space left")
 
-    monkeypatch.setattr(running, "_pool", lambda *rest: (Pool(), 1))
+    monkeypatch.setattr(working.Work, "_pool", lambda *rest: (Pool(), 1))
     monkeypatch.setattr(RunDirectory, "begin", full)
     with pytest.raises(StoreError, match="no space left"):
         run_job(JOB, tmp_path / "run")
