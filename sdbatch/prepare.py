@@ -17,11 +17,12 @@ from sdbatch.errors import Problem, RefusedError, SpecError, StoreError
 from sdbatch.plan import Plan
 from sdbatch.plan.making import Lines
 from sdbatch.render import device
+from sdbatch.sources import files, remote
 from sdbatch.sources.names import Sources
 from sdbatch.spec import arrow, dates, load, templates
 from sdbatch.spec.digests import Digests
 from sdbatch.spec.grid import Rows
-from sdbatch.spec.schema import JobSpec
+from sdbatch.spec.schema import TABLES, JobSpec
 from sdbatch.store.directory import JOB, RunDirectory
 from sdbatch.store.manifest import Done
 from sdbatch.types import Render
@@ -133,7 +134,7 @@ def job(
         RefusedError: the directory was begun with other settings or by another job.
         UsageError: pictures cannot be signed as `output.c2pa` says.
     """
-    source, out = _source(path, out)
+    source, out = _source(remote.located(path), out)
     spec = load.job(source, overrides, model=model)
     for one in (spec, *spec.later):
         if one.output.c2pa is not None:
@@ -146,15 +147,15 @@ def job(
     first = begun[0] if begun else None
     sources = Sources(spec.base, _pins(begun), spec.fine_tunes, spec.links_within, directory.path.absolute())
     made = rows(spec, sources)
-    origin = str(source.absolute())
+    origin = remote.url(source) or str(source.absolute())
     if first and not adopt and source.absolute() != (directory.path / JOB).absolute():
         _same_job(first, spec.name, origin, directory)
     render = _render(spec, first, allow_mixed, directory)
     hardware = device.describe(render.device)
     if first and hardware.kind != first["device"] and not allow_mixed:
         raise RefusedError(
-            f"{directory.path}: begun on {first['device']!r}, this is {hardware.kind!r}; pictures could differ "
-            "(--allow-mixed goes on all the same)"
+            f"{directory.store.shown()}: begun on {first['device']!r}, this is {hardware.kind!r}; pictures could "
+            "differ (--allow-mixed goes on all the same)"
         )
     memory = first["memory"] if first else hardware.memory
     return Job(spec, made, sources, directory, origin, render, hardware, memory)
@@ -174,7 +175,11 @@ def rows(spec: JobSpec, sources: Sources) -> Rows:
 
 
 def _source(path: Path, out: Path | None) -> tuple[Path, Path | None]:
-    if not path.is_dir():
+    if remote.url(path) is not None:
+        if path.suffix.lower() in (".yaml", ".yml", *TABLES):
+            return path, out
+        out, path = out or path, remote.present(path / JOB).parent
+    elif not path.is_dir():
         return path, out
     if not (path / JOB).is_file():
         raise SpecError(
@@ -196,7 +201,9 @@ def default_directory(spec: JobSpec) -> Path:
     """The run directory of a job that is not told another, as of today."""
     if not spec.output.dir:
         return Path("runs") / spec.name
-    return spec.base / templates.compile(spec.output.dir).fill({"date": dates.today().isoformat(), "name": spec.name})
+    return files.at(
+        spec.base, templates.compile(spec.output.dir).fill({"date": dates.today().isoformat(), "name": spec.name})
+    )
 
 
 def _pins(runs: Sequence[dict[str, Any]]) -> dict[str, str | None]:
@@ -207,7 +214,7 @@ def _pins(runs: Sequence[dict[str, Any]]) -> dict[str, str | None]:
 def _same_job(first: dict[str, Any], name: str, origin: str, directory: RunDirectory) -> None:
     if (first["job"], first["spec"]) != (name, origin):
         raise RefusedError(
-            f"{directory.path}: begun by job {first['job']!r} ({first['spec']}), not by {name!r} ({origin}); "
+            f"{directory.store.shown()}: begun by job {first['job']!r} ({first['spec']}), not by {name!r} ({origin}); "
             "choose another --out, or --adopt to go on here"
         )
 
@@ -225,7 +232,9 @@ def _render(spec: JobSpec, first: dict[str, Any] | None, allow_mixed: bool, dire
     odd = [name for name in fixed if wanted[name] != fixed[name] and name != "oom"]
     if odd and not allow_mixed:
         said = "; ".join(f"render.{name} was {_said(fixed[name])}, now {_said(wanted[name])}" for name in odd)
-        raise RefusedError(f"{directory.path}: {said}; pictures could differ (--allow-mixed goes on all the same)")
+        raise RefusedError(
+            f"{directory.store.shown()}: {said}; pictures could differ (--allow-mixed goes on all the same)"
+        )
     return Render(**wanted)
 
 
@@ -235,6 +244,8 @@ def _said(value: Any) -> str:
 
 def shown(path: Path) -> str:
     """A path as a user would type it here."""
+    if (url := remote.url(path)) is not None:
+        return url
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
 from sdbatch import api
 from sdbatch.api.again import Verified
 from sdbatch.store.directory import RunDirectory
@@ -58,3 +61,12 @@ def alter(run: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
 def line(run: Path, path: str) -> dict[str, Any]:
     (found,) = (one for one in RunDirectory(run).manifest().read().to_pylist() if one["path"] == f"images/{path}")
     return dict(found)
+
+
+def soft_lora(path: Path, seed: int) -> None:
+    """A LoRA of the demo model, drawn from a seed."""
+    layer = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    draw = torch.Generator().manual_seed(seed)
+    halves = {"lora_A": torch.randn(4, 96, generator=draw), "lora_B": torch.randn(96, 4, generator=draw)}
+    path.parent.mkdir(exist_ok=True)
+    save_file({f"{layer}.{name}.weight": half * 0.3 for name, half in halves.items()}, path)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sdbatch.api.reading import Read
 from sdbatch.errors import InputError
-from sdbatch.sources import decode, files
+from sdbatch.sources import decode, files, remote
 from sdbatch.store import carried, images
 from sdbatch.store.directory import RunDirectory
 
@@ -87,7 +87,7 @@ def _compared(directory: RunDirectory, read: Read, line: Mapping[str, Any] | Non
     if line is None:
         return Replayed(picture, read.found.tool, FAILED, why, None, None, None, read.found.unmapped)
     alike = [own[key] == line[key] if own.get(key) else None for key in ("id", "fingerprint")]
-    made = directory.path / line["path"]
+    made = remote.present(directory.path / line["path"])
     result, about = _pixels(read.picture, made, line["pixel_sha256"])
     if result != EXACT:
         about = "; ".join([about, *_reasons(own, line, alike)])

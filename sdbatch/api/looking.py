@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdbatch import errors, modes, prepare
 from sdbatch.render import device
-from sdbatch.sources import hub
+from sdbatch.sources import hub, remote
 from sdbatch.sources.models import Model, ModelSource, embedded, installed
 from sdbatch.spec.json_schema import json_schema
 from sdbatch.store.directory import JOB
@@ -35,7 +35,7 @@ def status(directory: Path) -> Status:
 
     there = prepare.readable(directory)
     manifest = there.manifest()
-    asked = _asked_for(directory)
+    asked = _asked_for(there.path)
     done = manifest.read(["row", "id", "finished_at", "seconds", "run", "degraded"])
     runs = there.runs()
     started = {run["run"]: run["started_at"] for run in runs}
@@ -57,14 +57,17 @@ def sheet(
 
     from sdbatch.report.sheet import sheet as draw
 
-    manifest = prepare.readable(directory).manifest()
+    there = prepare.readable(directory)
+    manifest, directory = there.manifest(), there.path
+    if out is None:  # beside the pictures, or here where those are in a bucket
+        out = directory / "sheet.png" if remote.url(directory) is None else Path(f"{directory.name}-sheet.png")
     table = manifest.read()
     asked = _asked_for(directory)
     if asked.keys is not None:
         table = table.filter(pc.is_in(table.column("row"), value_set=asked.keys))  # not the retired ones
     table = table.filter(pc.fill_null(pc.not_equal(table.column("mode"), modes.SCORE), True))
     failures = _failed_rows(asked.rows, manifest.failures().to_pylist())
-    return draw(table, directory, out or directory / "sheet.png", x=x, y=y, by=by, failures=failures)
+    return draw(table, directory, out, x=x, y=y, by=by, failures=failures)
 
 
 def models() -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdbatch import modes
-from sdbatch.sources import files, finetunes, masks, parents
+from sdbatch.sources import files, finetunes, masks, parents, remote
 from sdbatch.sources.names import Sources
 from sdbatch.spec.paths import MODELS, PICTURES
 
@@ -77,7 +77,8 @@ def there(base: Path, text: str) -> bool:
 def noted(directory: Path, folder: Path) -> dict[str, str]:
     """A folder as runs.jsonl has it: seen from the run directory, which may be moved with it, and as it is."""
     whole = os.path.abspath(folder)
-    return {"relative": os.path.relpath(whole, directory.absolute()).replace(os.sep, "/"), "absolute": whole}
+    relative = os.path.relpath(whole, directory.absolute()).replace(os.sep, "/")
+    return {"relative": relative, "absolute": remote.url(folder) or whole}
 
 
 def of_run(directory: Path, run: Mapping[str, Any], named: Iterable[str]) -> Place:
@@ -108,7 +109,7 @@ def _candidates(directory: Path, noted: Any) -> list[Path]:
     if not isinstance(noted, Mapping):
         return []
     given = [noted.get(key) for key in ("relative", "absolute")]
-    return [Path(os.path.abspath(directory / one)) for one in given if isinstance(one, str) and "\0" not in one]
+    return [files.at(directory.absolute(), one) for one in given if isinstance(one, str) and "\0" not in one]
 
 
 def _texts(value: Any) -> Iterator[str]:

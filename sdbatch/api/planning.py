@@ -64,7 +64,7 @@ def plan_job(job: prepare.Job) -> PlanReport:
     done = sum(made.done for made in plans)
     return PlanReport(
         job=job.spec.name,
-        directory=str(job.directory.path),
+        directory=job.directory.store.shown(),
         rows=sum(made.rows for made in plans) - out,
         done=done,
         left=sum(made.left for made in plans) - sum(int((one == staging.OUT).sum()) for one in states),
@@ -134,8 +134,6 @@ def _estimate(job: prepare.Job, manifest: Manifest, made: plan.Plan) -> tuple[fl
     seconds = float(pc.mean(table.column("seconds")).as_py()) * len(made.order)
     sizes = []
     for path in table.column("path").to_pylist()[:100]:
-        try:
-            sizes.append((job.directory.path / path).stat().st_size)
-        except OSError:
-            continue
+        if (size := job.directory.store.size(path)) is not None:
+            sizes.append(size)
     return round(seconds, 1), int(sum(sizes) / len(sizes) * made.left) if sizes else None

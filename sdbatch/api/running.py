@@ -104,7 +104,7 @@ def _report(job: prepare.Job, stages: Sequence[staging.Stage], work: Work) -> Ru
         rows, done = int((states != staging.OUT).sum()), int((states == staging.DONE).sum())
         waiting, retired = int((states == staging.WAITING).sum()), len(work.manifest.done()) - done
     return RunReport(
-        directory=str(job.directory.path),
+        directory=job.directory.store.shown(),
         rows=rows,
         done=done,
         made=work.made,

@@ -60,7 +60,7 @@ def settle_output(job: prepare.Job, manifest: Manifest, rewrite: bool) -> None:
         odd = [name for name in output if before[-1][name] != output[name]]
         said = "; ".join(f"{_key(name)} was {before[-1][name]!r}, now {output[name]!r}" for name in odd)
         raise errors.RefusedError(
-            f"{job.directory.path}: {said}, and {len(stale)} rows are written the old way; "
+            f"{job.directory.store.shown()}: {said}, and {len(stale)} rows are written the old way; "
             "--rewrite makes them again, or choose another --out"
         )
     paths = set(manifest.forget(stale))
@@ -104,7 +104,7 @@ def record_known(job: prepare.Job, manifest: Manifest, planned: plan.Plan, run: 
         if row.path != line["path"]:
             data = job.directory.store.read(line["path"])
             if data is None:
-                raise errors.StoreError(f"{job.directory.path / line['path']}: in the manifest, but not there")
+                raise errors.StoreError(f"{job.directory.store.shown(line['path'])}: in the manifest, but not there")
             job.directory.store.replace(row.path, data)
         free = {f"field_{name}": value for name, value in row.fields.items()}
         lines.append({**line, **free, "row": row.row, "path": row.path, "run": run, "finished_at": now()})
@@ -181,16 +181,15 @@ def _keep_pictures(job: prepare.Job, manifest: Manifest) -> None:
         example = example or (lost[0].as_py() if len(lost) else "")
     if count:
         raise errors.RefusedError(
-            f"{job.directory.path}: {count} rows would overwrite pictures of other rows, such as {example}; "
+            f"{job.directory.store.shown()}: {count} rows would overwrite pictures of other rows, such as {example}; "
             "add {id} or what changed to output.filename, or choose another --out"
         )
 
 
 def _stands(job: prepare.Job, wrote: Mapping[str, Any], line: Record, row: Row) -> bool:
     asked = _bytes(written_by(job))
-    there = job.directory.path / line["path"]
     alike = PurePosixPath(line["path"]).suffix == PurePosixPath(row.path).suffix
-    return alike and wrote.get(line["run"], asked) == asked and there.is_file()
+    return alike and wrote.get(line["run"], asked) == asked and job.directory.store.exists(line["path"])
 
 
 def _wrote(job: prepare.Job) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from sdbatch.api import running
 from sdbatch.api.running import RunReport
 from sdbatch.api.working import Listener, RunOptions
 from sdbatch.errors import EXIT_ROWS_FAILED, BusyError, SdbatchError, UsageError
+from sdbatch.sources import remote
 from sdbatch.store.directory import now
 
 COMMAND_SECONDS = 600.0
@@ -53,10 +54,11 @@ def run(
             "--hooks; --no-hooks leaves it untold"
         )
     began = time.monotonic()
+    shown = remote.url(job.directory.path) or str(job.directory.path.absolute())
 
     def tell(event: str, **what: Any) -> None:
         given = {"schema": 1, "event": event, "job": job.spec.name, "time": now(), "host": socket.gethostname()}
-        given |= {"directory": str(job.directory.path.absolute()), "seconds": round(time.monotonic() - began, 3)}
+        given |= {"directory": shown, "seconds": round(time.monotonic() - began, 3)}
         text = json.dumps({**given, **what}, ensure_ascii=False)
         for target in hooks.get(event, ()) if options.hooks else ():
             outcome = told(target, text, event, str(job.directory.path))
@@ -71,7 +73,7 @@ def run(
         tell("on_failure", exit_code=error.exit_code, error=str(error))
         raise
     if report.made or report.failed or report.left:
-        what = {**asdict(report), "directory": str(job.directory.path.absolute()), "exit_code": report.exit_code}
+        what = {**asdict(report), "directory": shown, "exit_code": report.exit_code}
         tell("on_finish", error=None, **what)
         if report.exit_code == EXIT_ROWS_FAILED:
             tell("on_failure", error=None, **what)

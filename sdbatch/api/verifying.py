@@ -96,6 +96,7 @@ def verify(
         UsageError: `sample` is no amount.
     """
     directory = RunDirectory(path)
+    path = directory.path
     if not directory.present:
         raise errors.StoreError(f"{path}: not a run directory (it has no manifest)")
     if not tolerance >= 0:

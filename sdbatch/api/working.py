@@ -14,6 +14,7 @@ from sdbatch.api import amounts, planning, settling
 from sdbatch.run import dispatch
 from sdbatch.run.dispatch import WorkerDied
 from sdbatch.run.pace import Pace
+from sdbatch.sources import remote
 from sdbatch.spec import conditions
 from sdbatch.store.manifest import Manifest
 from sdbatch.types import LeaseResult
@@ -144,14 +145,14 @@ class Work:
 
         task = Task(
             run=self.name,
-            directory=job.directory.path.absolute(),
-            base=job.spec.base,
+            directory=remote.sent(job.directory.path),
+            base=remote.sent(job.spec.base),
             render=job.render,
             output=job.spec.output,
             memory=job.memory,
             pins=commits(job),
-            home=job.spec.fine_tunes,
-            within=job.spec.links_within,
+            home=None if job.spec.fine_tunes is None else remote.sent(job.spec.fine_tunes),
+            within=None if job.spec.links_within is None else remote.sent(job.spec.links_within),
         )
         asked = (self.options.actors or 1) > 1 or bool(self.options.ray_address) or self.options.recycle is not None
         if self.options.executor == "ray" or (self.options.executor == "auto" and (asked or job.hardware.count > 1)):

@@ -54,6 +54,8 @@ class Progress:
 
     def begin(self, planned: Plan, left: int, directory: Path) -> None:
         """The run starts."""
+        from sdbatch.sources import remote
+
         parts = [f"{planned.rows} rows", f"{planned.done} done before", f"{left} to make"]
         if len(planned.recorded):
             parts.append(f"{len(planned.recorded)} to record (their pictures are there)")
@@ -63,7 +65,7 @@ class Progress:
             parts.append(f"{planned.retired} retired (made before, no longer asked for)")
         if planned.duplicates:
             parts.append(f"{planned.duplicates} written twice in the spec and made once")
-        self.start(f"{directory}: {', '.join(parts)}", left)
+        self.start(f"{remote.url(directory) or directory}: {', '.join(parts)}", left)
 
     def start(self, text: str, left: int) -> None:
         """So many rows are about to be made."""

@@ -12,6 +12,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from sdbatch.sources import remote
+
 PAPER, INK, QUIET = "#f6f6f4", "#22262b", "#767c84"
 _EDGE, _EMPTY, _DASH = "#d9dbdd", "#ececea", "#bdc1c6"
 _FAILED, _CROSS, _REASON = "#f9ebe8", "#ecc9c2", "#8c3b2e"
@@ -124,7 +126,7 @@ def thumbnail(path: Path, room: Size) -> Image.Image:
         OSError: it is missing or broken.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(remote.present(path)) as image:
             size = fitted(image.size, room)
             image.draft("RGB", size)  # a JPEG is decoded no larger than needed
             resample = Image.Resampling.NEAREST if size[0] >= image.width else Image.Resampling.LANCZOS

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from sdbatch.report import drawing
 from sdbatch.report.drawing import Item, Size, line_height, text_width, write_lines
+from sdbatch.sources import remote
 
 MAX_CELLS = 2500
 """Cells on one page."""
@@ -102,7 +103,7 @@ def _natural(items: Iterable[Item]) -> Size:
         if item.path is None or len(sizes) == _PROBED:
             continue
         try:
-            with Image.open(item.path) as image:
+            with Image.open(remote.present(item.path)) as image:
                 sizes.append(drawing.natural(image.size))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             continue

@@ -14,6 +14,7 @@ class Task:
     """What a worker is told once: where and how, the same for every lease of a run.
 
     Attributes:
+        directory: as `remote.sent` has it, and so are `base`, `home` and `within`.
         memory: the device's memory in GiB, which the batch table reads.
         base: relative model folders start here.
         pins: the commits of hub models.

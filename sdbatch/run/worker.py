@@ -17,9 +17,10 @@ from sdbatch.render.renderer import Renderer
 from sdbatch.render.safety import Checkers
 from sdbatch.run.task import Task
 from sdbatch.run.writing import Made, Writer
+from sdbatch.sources import remote
 from sdbatch.sources.names import Sources
+from sdbatch.store import base as stores
 from sdbatch.store.attempts import InHand
-from sdbatch.store.base import LocalStore
 from sdbatch.store.directory import now
 from sdbatch.types import Failure, Lease, LeaseResult, Record, Row
 
@@ -45,11 +46,13 @@ class Worker:
     ) -> None:
         memory.keep()
         self._task, self._stop, self._on_batch = task, stop, on_batch
-        self._sources = Sources(task.base, task.pins, task.home, task.within, task.directory)
+        home, within = (None if path is None else remote.located(path) for path in (task.home, task.within))
+        directory = remote.located(task.directory)
+        self._sources = Sources(remote.located(task.base), task.pins, home, within, directory)
         self._renderer = Renderer(task.render, self._sources)
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)
-        self._in_hand = InHand(LocalStore(task.directory))
+        self._in_hand = InHand(stores.at(directory))
         self._batches = 0  # since memory was handed back
         # Two threads: one picture is flushed to the disk while the next is compressed.
         self._writers = ThreadPoolExecutor(2, thread_name_prefix="write")

@@ -12,11 +12,11 @@ from sdbatch import __version__, modes
 from sdbatch.render import device, fingerprint
 from sdbatch.render.batch import Picture
 from sdbatch.run.task import Task
-from sdbatch.sources import acceleration, masks
+from sdbatch.sources import acceleration, masks, remote
 from sdbatch.sources.models import Model
 from sdbatch.sources.names import Sources
+from sdbatch.store import base as stores
 from sdbatch.store import c2pa, images, metadata, watermark
-from sdbatch.store.base import LocalStore
 from sdbatch.store.directory import now
 from sdbatch.store.manifest import record
 from sdbatch.types import Record, Row
@@ -44,7 +44,7 @@ class Writer:
 
     def __init__(self, task: Task, sources: Sources) -> None:
         self._task, self._sources = task, sources
-        self._store = LocalStore(task.directory)
+        self._store = stores.at(remote.located(task.directory))
         self.device = device.describe(task.render.device)
         self._versions = device.versions()
         self._signer = c2pa.Signer(task.output.c2pa, task.base) if task.output.c2pa is not None else None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdbatch.errors import InputError
+from sdbatch.sources import remote
 
 ROOTS = "SDBATCH_ROOTS"
 """The environment variable with the folders that links in inputs may lead to."""
@@ -22,6 +23,8 @@ ROOTS = "SDBATCH_ROOTS"
 
 def at(base: Path, name: str) -> Path:
     """The absolute path of a file that a spec in `base` names; `..` goes by the words, as in a run's job.yaml."""
+    if remote.is_url(name):
+        return remote.located(name)
     # Python 3.11.4's normpath ends a text at its first NUL.
     return base / name if "\0" in name else Path(os.path.abspath(base / name))
 
@@ -36,7 +39,9 @@ def reached(base: Path, name: str, home: Path | None = None) -> Path:
         InputError: links on the way lead out of the roots.
     """
     path = at(base, name)
-    if "\0" not in name and not os.path.isabs(name):
+    if remote.url(path) is not None:
+        _have(path)  # an object is no link
+    elif "\0" not in name and not os.path.isabs(name):
         within(path, _root(path, home or base))
     return path
 
@@ -71,6 +76,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     Raises:
         InputError: it is missing, empty, no regular file, or may not be read.
     """
+    _have(path)
     try:
         # Without O_NONBLOCK a named pipe holds whoever opens it until somebody writes.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -82,8 +88,16 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def _have(path: Path) -> None:
+    try:
+        remote.present(path)
+    except OSError as error:
+        raise InputError(f"{show(remote.url(path) or path)}: {error.strerror or error}") from error
+
+
 def show(path: Path | str) -> str:
     """A path for a message: controls and halves of characters as escapes, so that it stays on one line."""
+    path = path if isinstance(path, str) else remote.url(path) or path
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
 
 

@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sdbatch.errors import InputError, ModelError
-from sdbatch.sources import adapters, files, headers
+from sdbatch.sources import adapters, files, headers, remote
 from sdbatch.sources.adapters import Kind
 from sdbatch.sources.hashes import HashCache
 
 Find = Callable[[Kind, str], "FineTune"]
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 ENVIRONMENT = "SDBATCH_MODELS"
 """The environment variable with more folders to look in, each with `loras/` and the like."""
@@ -155,11 +157,11 @@ class FineTuneSource:
         path = files.at(self._base, str(given))
         if given.suffix in _PICKLES:
             raise _pickle(title, path)
-        if given.suffix == _SUFFIX and os.path.isfile(path):
+        if given.suffix == _SUFFIX and os.path.isfile(_there(title, path, remote.present)):
             return _followed(title, path, partial(files.reached, self._base, str(given), self._within))
         wanted = name.removesuffix(_SUFFIX)
         near: set[str] = set()
-        for folder in self._folders(kind):
+        for folder in _there(title, kind, self._folders):
             there = self._files(folder)
             hits = [file for file in there if f"/{file}".endswith(f"/{wanted}{_SUFFIX}")]
             if len(hits) > 1:
@@ -208,6 +210,14 @@ def _followed(title: str, path: Path, check: Callable[[], object]) -> Path:
     return path
 
 
+def _there(title: str, asked: Asked, look: Callable[[Asked], Answer]) -> Answer:
+    """What a look into a bucket brings; on a disk it cannot fail."""
+    try:
+        return look(asked)
+    except OSError as error:
+        raise ModelError(f"{title}: {error}") from error
+
+
 def _pickle(title: str, path: Path) -> ModelError:
     return ModelError(
         f"{title}: {path.suffix} files are pickles, which can run code, and are not read; "
@@ -216,11 +226,15 @@ def _pickle(title: str, path: Path) -> ModelError:
 
 
 def folders(home: Path, kind: Kind | None = None, more: Sequence[Path] = ()) -> list[Path]:
-    """The folders of one kind, or of any, that are there: below `home`, one folder up, and below `more`."""
+    """The folders of one kind, or of any, that are there: below `home`, one folder up, and below `more`.
+
+    Raises:
+        OSError: a bucket does not answer.
+    """
     names = _FOLDERS[kind] if kind else [name for each in _FOLDERS.values() for name in each]
     roots = [home.absolute(), home.absolute().parent, *more]
     found = dict.fromkeys(root / name for root in roots for name in names)
-    return [folder for folder in found if folder.is_dir()]
+    return [folder for folder in found if remote.folder(folder).is_dir()]
 
 
 def problem(parameter: str, value: Any) -> str | None:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from sdbatch.errors import InputError
+from sdbatch.sources import remote
 from sdbatch.sources.files import within
 
 SEEN_MAX = 10_000_000
@@ -33,6 +35,8 @@ def files(pattern: str, base: Path) -> list[str]:
         InputError: it is absolute, and links lead out of the folders that it names itself. (What a relative pattern
             matches is looked at as any other name of an input: a link that leads away fails its own rows.)
     """
+    if remote.is_url(pattern) or remote.url(base) is not None:
+        return _objects(pattern if remote.is_url(pattern) else f"{remote.url(base)}/{pattern}")
     pattern = pattern.replace(os.sep, "/")
     start = "/" if pattern.startswith("/") else ""
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
@@ -48,6 +52,17 @@ def files(pattern: str, base: Path) -> list[str]:
         for path in sorted(found) if named < len(parts) - 1 or _MAGIC.search(parts[-1]) else ():
             within(Path(path), Path(start, *parts[:named]))
     return sorted(found)
+
+
+def _objects(pattern: str) -> list[str]:
+    """URLs that a pattern matches."""
+    try:
+        found = remote.glob(pattern)
+    except OSError as error:
+        raise InputError(f"{pattern}: {error.strerror or error}") from error
+    if len(found) > FILES_MAX:
+        raise TooMany(f"matches more than {FILES_MAX:,} files")
+    return found
 
 
 class _Walk:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from sdbatch.errors import ModelError
-from sdbatch.sources import hub, layouts, realesrgan, single_file
+from sdbatch.sources import files, hub, layouts, realesrgan, remote, single_file
 from sdbatch.sources.hashes import HashCache
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "demo" / "weights"
@@ -92,7 +92,7 @@ class ModelSource:
                 there = ", ".join(embedded())
                 raise ModelError(f"model {name!r}: no such embedded model; there are: {there}")
             return path, None
-        path = (self._base / os.path.expanduser(name)).absolute()
+        path = _fetched(name, files.at(self._base, os.path.expanduser(name)))
         if path.suffix in layouts.PICKLES:
             raise ModelError(
                 f"model {name!r}: {path.suffix} files are pickles, which can run code, and are not read; "
@@ -135,6 +135,14 @@ class ModelSource:
             return self._cache.sha256(file)
         except OSError as error:
             raise ModelError(f"model {name!r}: cannot read {file}: {error.strerror}") from error
+
+
+def _fetched(name: str, path: Path) -> Path:
+    """The path, with what lies there in a bucket fetched."""
+    try:
+        return remote.present(path) if path.suffix == ".safetensors" else remote.folder(path)
+    except OSError as error:
+        raise ModelError(f"model {name!r}: {error.strerror or error}") from error
 
 
 def installed() -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sdbatch.errors import InputError, SpecError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.sources import files
+from sdbatch.sources import files, remote
 from sdbatch.spec import references, sizes, templates
 from sdbatch.spec.axes import Reader, beside, coerced, reason_of
 from sdbatch.spec.problems import Key, Problems, near, show, unknown
@@ -60,7 +60,7 @@ def build(data: Sections, origin: Origin, problems: Problems, above: Above | Non
     above = above or Above(Stage(), (), {})
     _check_keys(data, problems)
     name = _name(data, origin, problems)
-    wildcards = _folder(data, "wildcards", origin.base, problems) or _beside(origin.base / "wildcards")
+    wildcards = _folder(data, "wildcards", origin.base, problems) or _beside(origin.base / "wildcards", problems)
     links = _folder(data, "links_within", origin.base, problems)
     reader = Reader(origin.base, name, problems, wildcards, links)
     if not sizes.check(data, problems):
@@ -183,7 +183,7 @@ def _rows(data: Sections, base: Path, problems: Problems, links: Path | None) ->
     if not isinstance(given, str) or not given or "\0" in given:
         problems.add(("rows",), f"{show(given)} is not the path of a table")
         return None, None
-    path = Path(os.path.abspath(base / given))
+    path = files.at(base, given)
     if path.suffix.lower() not in TABLES:
         problems.add(("rows",), f"{given} is not a table; allowed: {', '.join(TABLES)}")
         return path, None
@@ -209,8 +209,8 @@ def _rows_base(data: Sections, base: Path, problems: Problems) -> Path | None:
     return _folder(data, "rows_base", base, problems)
 
 
-def _beside(folder: Path) -> Path | None:
-    return folder if os.path.isdir(folder) else None
+def _beside(folder: Path, problems: Problems) -> Path | None:
+    return folder if _is_folder(folder, "wildcards", problems) else None
 
 
 def _folder(data: Sections, key: str, base: Path, problems: Problems) -> Path | None:
@@ -220,10 +220,19 @@ def _folder(data: Sections, key: str, base: Path, problems: Problems) -> Path | 
     if not isinstance(given, str) or not given or "\0" in given:
         problems.add((key,), f"{show(given)} is not the path of a folder")
         return None
-    path = Path(os.path.abspath(base / given))
-    if key not in ("rows_base", "links_within") and not os.path.isdir(path):
+    path = files.at(base, given)
+    if key not in ("rows_base", "links_within") and not _is_folder(path, key, problems):
         problems.add((key,), f"{given}: no such folder")
     return path
+
+
+def _is_folder(path: Path, key: str, problems: Problems) -> bool:
+    """Whether there is such a folder; one of a bucket is fetched."""
+    try:
+        return os.path.isdir(remote.folder(path))
+    except (OSError, InputError) as error:
+        problems.add((key,), str(error))
+        return False
 
 
 def _entries(data: Sections, section: str, problems: Problems) -> tuple[Mapping[str, Any], ...]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdbatch.errors import Problem, SpecError
+from sdbatch.errors import InputError, Problem, SpecError
+from sdbatch.sources import remote
 from sdbatch.spec import document, stages
 from sdbatch.spec.axes import reason_of
 from sdbatch.spec.build import Origin
@@ -29,7 +30,8 @@ def job(path: Path | str, overrides: Sequence[str] = (), *, model: str | None = 
     Raises:
         SpecError: with every mistake found. One that came from an override has no file.
     """
-    shown, path = str(path), Path(os.path.abspath(path))
+    where = _located(path)
+    shown, path = remote.url(where) or str(path), Path(os.path.abspath(where))
     if path.suffix.lower() in TABLES:
         read = document.Document({"rows": path.name}, {})
     else:
@@ -76,9 +78,16 @@ def _job(read: document.Document, origin: Origin, shown: str, changes: Sequence[
     return made
 
 
+def _located(path: Path | str) -> Path:
+    try:
+        return remote.located(path)
+    except InputError as error:
+        raise SpecError([Problem(str(path), None, "", str(error))]) from error
+
+
 def _text(path: Path, shown: str) -> str:
     try:
-        with path.open("rb") as file:
+        with remote.present(path).open("rb") as file:
             raw = file.read(FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise SpecError([Problem(shown, None, "", f"cannot be read: {reason_of(error)}")]) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdbatch.sources import masks, parents
+from sdbatch.sources import masks, parents, remote
 
 PICTURES = frozenset({"image", "control_image", "depth_image"})
 """Parameters whose texts are always paths. A `mask` has paths among other things."""
@@ -31,6 +31,11 @@ class Move:
     def path(self, given: str) -> str:
         """A path as seen from the new directory."""
         whole = os.path.abspath(self.base / given)
+        there, here = remote.url(Path(whole)), remote.url(self.to)
+        if there is not None and _bucket(there) != _bucket(here):
+            return there
+        if there is None and here is not None:
+            return whole
         try:
             return os.path.relpath(whole, self.to).replace(os.sep, "/")
         except ValueError:  # another drive
@@ -48,16 +53,22 @@ class Move:
 
     def file(self, text: str) -> str:
         """A text that is always a path, rewritten unless it is absolute."""
-        plain = text and "\0" not in text and not os.path.isabs(text) and parents.read(text) is None
+        plain = text and "\0" not in text and not os.path.isabs(text) and not remote.is_url(text)
+        plain = plain and parents.read(text) is None
         return self.path(text) if plain else text
 
     def _model(self, text: str) -> str:
-        if not text or "\0" in text or os.path.isabs(text) or _DEMO.match(text):
+        if not text or "\0" in text or os.path.isabs(text) or _DEMO.match(text) or remote.is_url(text):
             return text
         try:
             return self.path(text) if (self.base / text).exists() else text
         except OSError:  # too long to be a path
             return text
+
+
+def _bucket(url: str | None) -> list[str]:
+    """Scheme and bucket."""
+    return (url or "").split("/")[:3]
 
 
 def _preprocessors(value: Any, change: Callable[[str], str]) -> Any:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sdbatch.store.base import LocalStore
+from sdbatch.store.base import Store
 from sdbatch.types import Row
 
 FOLDER = "attempts"
@@ -40,7 +40,7 @@ class InHand:
     each batch: to rename a file over another one takes file systems milliseconds, in which nothing is rendered.
     """
 
-    def __init__(self, store: LocalStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._where = f"{socket.gethostname()}-{os.getpid()}"
         self._path = f"{FOLDER}/{self._where}-{uuid.uuid4().hex[:8]}.jsonl"
@@ -53,14 +53,14 @@ class InHand:
         """
         rows = [[row.id, row.row] for group in groups for row in group]
         note = json.dumps({"where": self._where, "rows": rows})
-        self._store.append(self._path, note)
+        self._store.note(self._path, note)
 
     def put_down(self) -> None:
         """Nothing is in hand any more."""
         self._store.remove(self._path)
 
 
-def left(store: LocalStore) -> list[Attempt]:
+def left(store: Store) -> list[Attempt]:
     """The notes that are there; those that do not read as one are left out."""
     found = []
     for path in store.list(FOLDER):
@@ -75,7 +75,7 @@ def left(store: LocalStore) -> list[Attempt]:
     return found
 
 
-def clear(store: LocalStore) -> None:
+def clear(store: Store) -> None:
     """Take all notes away; call it only while holding the lock, when no worker is left."""
     for path in store.list(FOLDER):
         store.remove(path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sdbatch.errors import StoreError
+from sdbatch.sources import remote
 from sdbatch.store.lock import LOCK, Lock
 
 TEMPORARY = ".part-"
@@ -29,17 +30,35 @@ class Store(Protocol):
         Without `flush` it may be lost with the machine, but not with the process.
         """
 
+    def create(self, path: str, data: bytes) -> None:
+        """Write a whole file that is not there yet; StoreError where another is."""
+
     def append(self, path: str, line: str) -> None:
         """Add one line to a text file."""
 
+    def note(self, path: str, line: str) -> None:
+        """Add one line to a text file of which the last line counts."""
+
     def read(self, path: str) -> bytes | None:
         """A file's bytes, or None where there is none."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+
+    def size(self, path: str) -> int | None:
+        """A file's bytes; None where there is none."""
 
     def list(self, folder: str) -> list[str]:
         """Paths of the complete files in a folder, sorted."""
 
     def remove(self, path: str) -> None:
         """Take a file away; nothing happens where there is none."""
+
+    def move(self, path: str, to: str) -> None:
+        """Give a file another place; what is there stays, and StoreError is raised."""
+
+    def sweep(self) -> None:
+        """Remove what a killed run left half written; call it only while holding the lock."""
 
     def confirm(self) -> None:
         """See that `lock`, where it is held, is still ours: BusyError where another run took the place over."""
@@ -76,6 +95,21 @@ class LocalStore:
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
+
+    def create(self, path: str, data: bytes) -> None:
+        self.replace(path, data)  # names that must not be there hold a run's own name, and there is one run at a time
+
+    def note(self, path: str, line: str) -> None:
+        self.append(path, line)
+
+    def exists(self, path: str) -> bool:
+        return self._at(path).is_file()
+
+    def size(self, path: str) -> int | None:
+        try:
+            return self._at(path).stat().st_size
+        except OSError:
+            return None
 
     def append(self, path: str, line: str) -> None:
         target = self._at(path)
@@ -121,7 +155,6 @@ class LocalStore:
             target.unlink(missing_ok=True)
 
     def move(self, path: str, to: str) -> None:
-        """Give a file another place in the folder; what is there stays, and StoreError is raised."""
         source, target = self._at(path), self._at(to)
         with _said(source):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +166,6 @@ class LocalStore:
         return str(self.root / path)
 
     def sweep(self) -> None:
-        """Remove temporary files that a killed run left; call it only while holding the lock."""
         with _said(self.root):
             for folder, _, names in os.walk(self.root):
                 for name in names:
@@ -169,6 +201,16 @@ class LocalStore:
         if ".." in Path(path).parts or Path(path).is_absolute():
             raise StoreError(f"{path!r} would leave the run directory")
         return target
+
+
+def at(path: Path) -> Store:
+    """The store of a run directory: a folder of a disk, or of a bucket (see `remote`)."""
+    name = remote.url(path)
+    if name is None:
+        return LocalStore(path)
+    from sdbatch.store.bucket import BucketStore  # and with it fsspec
+
+    return BucketStore(name)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sdbatch.errors import StoreError
-from sdbatch.store.base import LocalStore
+from sdbatch.sources import remote
+from sdbatch.store import base
 from sdbatch.store.manifest import FOLDER, Manifest
 
 JOB, RUNS, LOG = "job.yaml", "runs.jsonl", "log.jsonl"
@@ -24,25 +25,26 @@ def now() -> str:
 
 
 class RunDirectory:
-    """A run directory on a disk.
+    """A run directory on a disk, or in a bucket.
 
     Args:
-        path: the directory; it need not exist yet.
+        path: the directory, or its URL; it need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.store = path, LocalStore(path)
+        self.path = remote.located(path)
+        self.store = base.at(self.path)
         self.unlogged, self.log_error = 0, ""
 
     @property
     def begun(self) -> bool:
         """Whether a run was ever started here."""
-        return (self.path / JOB).is_file()
+        return self.store.exists(JOB)
 
     @property
     def present(self) -> bool:
         """Whether anything is here that shows that a run was: a manifest alone will do."""
-        return any((self.path / name).exists() for name in (JOB, RUNS, FOLDER))
+        return any(self.store.exists(name) for name in (JOB, RUNS)) or bool(self.store.list(FOLDER))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -55,7 +57,7 @@ class RunDirectory:
                 raise
             raise StoreError(
                 f"{error}; what is committed stays: the same run goes on once the cause is gone, "
-                f"and `sdbatch fsck {self.path}` says whether anything is damaged"
+                f"and `sdbatch fsck {self.store.shown()}` says whether anything is damaged"
             ) from error
 
     def manifest(self, run: str = "", fields: tuple[str, ...] = ()) -> Manifest:
@@ -72,14 +74,14 @@ class RunDirectory:
         try:
             runs = [json.loads(line) for line in (data or b"").decode("utf-8").splitlines() if line.strip()]
         except ValueError as error:
-            raise StoreError(f"{self.path / RUNS} is damaged: {error}; {self._mend}") from error
+            raise StoreError(f"{self.store.shown(RUNS)} is damaged: {error}; {self._mend}") from error
         if not all(isinstance(run, dict) and run.keys() >= NEEDED for run in runs):
-            raise StoreError(f"{self.path / RUNS} is damaged: a line is not a run; {self._mend}")
+            raise StoreError(f"{self.store.shown(RUNS)} is damaged: a line is not a run; {self._mend}")
         return runs
 
     @property
     def _mend(self) -> str:
-        return f"`sdbatch fsck {self.path} --repair` takes such lines out"
+        return f"`sdbatch fsck {self.store.shown()} --repair` takes such lines out"
 
     def begin(self, run: dict[str, Any], job_yaml: str) -> None:
         """Write down a run before its first picture, with `outcome` null until it ends."""

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from sdbatch.errors import StoreError
+from sdbatch.sources import remote
 from sdbatch.store import carried, images, papers
 from sdbatch.store.base import LEFTOVERS
 from sdbatch.store.directory import RunDirectory
@@ -50,7 +51,7 @@ def find(directory: RunDirectory, *, live: bool = False) -> Found:
     Raises:
         StoreError: a file may not be read.
     """
-    root = directory.path
+    root = remote.folder(directory.path, exact=True)
     # Files first: a picture whose line is written in between is then no orphan.
     there = [] if live else list(_walk(root))
     table, findings = _lines(directory)

@@ -166,10 +166,10 @@ class Manifest:
         name = f"{self._run}-{self._count:06d}.parquet"
         if records:
             lines = [{name: record.get(name) for name in self._schema.names} for record in records]
-            self._store.replace(f"{FOLDER}/{name}", part_bytes(pa.Table.from_pylist(lines, self._schema)))
+            self._store.create(f"{FOLDER}/{name}", part_bytes(pa.Table.from_pylist(lines, self._schema)))
         if failures:
             lost = [{**asdict(failure), "run": self._run} for failure in failures]
-            self._store.replace(f"{FAILURES}/{name}", part_bytes(pa.Table.from_pylist(lost, _FAILURE)))
+            self._store.create(f"{FAILURES}/{name}", part_bytes(pa.Table.from_pylist(lost, _FAILURE)))
 
     def forget(self, rows: pa.Array) -> list[str]:
         """Take lines out, part by part, each by rename; gives the paths of their pictures."""

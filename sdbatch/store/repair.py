@@ -102,7 +102,7 @@ class Repair:
 
     def _set_aside(self, *paths: str) -> None:
         for path in paths:
-            if _inside(path) and (self._directory.path / path).is_file():
+            if _inside(path) and self._store.exists(path):
                 self._store.move(path, f"{self.aside}/{path}")
 
     def _keep_whole_lines(self, name: str) -> None:

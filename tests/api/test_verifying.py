@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from verified import JOB, alter, by_path, verify
+from verified import JOB, alter, by_path, soft_lora, verify
 
 from sdbatch import api
 from sdbatch.api.again import WITHIN
@@ -49,14 +48,6 @@ def state(folder: Path) -> dict[str, tuple[int, bytes]]:
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
         for path in [folder, *folder.rglob("*")]
     }
-
-
-def soft_lora(path: Path, seed: int) -> None:
-    layer = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
-    draw = torch.Generator().manual_seed(seed)
-    halves = {"lora_A": torch.randn(4, 96, generator=draw), "lora_B": torch.randn(96, 4, generator=draw)}
-    path.parent.mkdir(exist_ok=True)
-    save_file({f"{layer}.{name}.weight": half * 0.3 for name, half in halves.items()}, path)
 
 
 @pytest.fixture(scope="module")
