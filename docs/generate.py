@@ -81,7 +81,8 @@ An axis is a list of values, or a mapping with one of these keys:
 Such a mapping may also stand at the top level, in place of a constant: it is then an axis before those of `grid`.
 Paths start at the spec file's folder, in the cells of a table too. `rows_base: FOLDER` lets those in the cells start
 elsewhere, and `links_within: FOLDER` takes that folder for the spec's where [links](inputs.md#links) are followed: a
-run directory's job.yaml has both, since it lies elsewhere than the spec that it was made from.
+run directory's job.yaml has both, since it lies elsewhere than the spec that it was made from. `parents: DIR` names
+another run directory that has the [pictures of earlier stages](stages.md) which rows name, as `sdbatch replay` needs.
 `on_finish` and `on_failure` say who is told [how a run ended](cron.md#being-told), with `--hooks` alone: a command or
 an address, or a list of them.
 

@@ -118,6 +118,8 @@ PARAMETERS: dict[str, Parameter] = _table(
     Parameter("tile", "int", None, "tile side in pixels", low=8, high=16384, multiple=8),
     Parameter("overlap", "int", None, "pixels of a tile, or of what outpaint adds, that blend a seam", low=0,
               high=8192),
+    Parameter("clip_model", "text", None, "a CLIP model that scores how a picture fits its prompt"),
+    Parameter("aesthetic_model", "text", None, "linear layers that score a picture's looks by CLIP's embedding"),
     Parameter("accelerate", "json", None, "lossy speed-ups: {deepcache: N}, {tome: r}, or both in one"),
 )  # fmt: skip
 

@@ -145,7 +145,9 @@ def job(
     _check_place(directory.path)
     begun = directory.runs()
     first = begun[0] if begun else None
-    sources = Sources(spec.base, _pins(begun), spec.fine_tunes, spec.links_within, directory.path.absolute())
+    sources = Sources(
+        spec.base, _pins(begun), spec.fine_tunes, spec.links_within, (spec.parents or directory.path).absolute()
+    )
     made = rows(spec, sources)
     origin = remote.url(source) or str(source.absolute())
     if first and not adopt and source.absolute() != (directory.path / JOB).absolute():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import killing
 import pandas as pd
 import pytest
 
@@ -192,3 +193,25 @@ render: {threads: 1, batch_size: 4}
     assert run_job(tmp_path / "run", tmp_path / "run").made == 0
     (problem,) = api.validate(write("alone.yaml", "mode: score\nimage: x.png\n"))
     assert problem.key == "mode" and "stage with an input" in problem.message
+
+
+def test_a_picture_of_a_later_stage_is_made_again_from_the_earlier_one(
+    write: Write, run_job: RunJob, tmp_path: Path
+) -> None:
+    run_job(write("job.yaml", JOB), tmp_path / "run")
+    table = lines(tmp_path / "run")
+    later = [tmp_path / "run" / path for path in table[table.stage != "base"].path]
+    asked = api.read_pictures(later, api.ReplayOptions(out=tmp_path / "again"))
+    report = api.replay(asked, killing.Listener())
+    assert [one.result for one in report.pictures] == ["exact"] * 10
+    again = lines(tmp_path / "again")
+    assert set(again.id) == set(table[table.stage != "base"].id) and set(again.parent_id) < set(table.id)
+    assert api.verify(tmp_path / "again", _Nobody()).counts == {"exact": 10}
+    gone = table[table.stage == "base"].path.iloc[0]
+    (tmp_path / "run" / gone).unlink()
+    with pytest.raises(errors.UsageError, match=f"image {gone} is not there"):
+        api.read_pictures(later, api.ReplayOptions(out=tmp_path / "more"))
+    alone = tmp_path / later[0].name
+    alone.write_bytes(later[0].read_bytes())
+    with pytest.raises(errors.UsageError, match="is not there"):
+        api.read_pictures([alone], api.ReplayOptions(out=tmp_path / "more"))

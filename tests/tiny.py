@@ -102,6 +102,24 @@ def latent_upscaler(folder: Path, *, seed: int = 0) -> Path:
     )
 
 
+def clip(folder: Path, *, seed: int = 0) -> Path:
+    """CLIP's shape: pictures of 32 × 32, embeddings of 16 numbers."""
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    small = {"hidden_size": WIDTH, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config=small, vision_config={**small, "image_size": 32, "patch_size": 8}, projection_dim=16
+    )
+    config.text_config.eos_token_id = _tokenizer().eos_token_id
+    transformers.CLIPModel(config).save_pretrained(folder)
+    sides = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    transformers.CLIPImageProcessorPil(**sides).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
 def _save(folder: Path, pipe: Any) -> Path:
     pipe.save_pretrained(str(folder), safe_serialization=True)
     for part in ("tokenizer", "tokenizer_2"):  # as the demo model has it, whatever the library would write

@@ -92,7 +92,8 @@ def of_run(directory: Path, run: Mapping[str, Any], named: Iterable[str]) -> Pla
     homes = _candidates(directory, run.get("fine_tunes"))
     home = next((one for one in homes if finetunes.folders(one)), None)
     pins = {model["name"]: model["revision"] for model in run.get("models", ())}
-    return Place(base.path, base.within, home, tuple(sorted(pins.items())), directory.absolute())
+    parents = next((one for one in _candidates(directory, run.get("parents")) if one.is_dir()), directory.absolute())
+    return Place(base.path, base.within, home, tuple(sorted(pins.items())), parents)
 
 
 def bases(directory: Path, run: Mapping[str, Any]) -> list[Base]:

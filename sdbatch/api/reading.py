@@ -14,7 +14,7 @@ from sdbatch.foreign import Found
 from sdbatch.foreign.found import shown
 from sdbatch.parameters import PARAMETERS
 from sdbatch.prompts import loratags
-from sdbatch.sources import acceleration, files, finetunes, masks
+from sdbatch.sources import acceleration, files, finetunes, masks, parents
 from sdbatch.spec.paths import Move
 from sdbatch.store import carried
 from sdbatch.store.directory import JOB, RUNS, RunDirectory
@@ -31,12 +31,14 @@ class Read:
         picture: its path, as given.
         base: absolute folder that the paths in `found.params` start from.
         within: links in them lead no further than from here; None is `base`.
+        run: the run directory that the picture lies in; None where it lies in none.
     """
 
     picture: Path
     found: Found
     base: Path
     within: Path | None = None
+    run: Path | None = None
 
     @property
     def name(self) -> str:
@@ -45,11 +47,22 @@ class Read:
 
     def missing(self) -> list[str]:
         """Inputs that the row's mode reads and that are not there, as `image photos/a.jpg`."""
-        return [
-            f"{name} {files.show(text)}"
-            for name, text in places.inputs(self.found.params)
-            if not places.there(self.base, text)
+        lost = [(name, text) for name, text in places.inputs(self.found.params) if not places.there(self.base, text)]
+        lost += [
+            (name, one.path)
+            for name, one in self._parents()
+            if not (self.run and one.inside and places.there(self.run, one.path))
         ]
+        return [f"{name} {files.show(text)}" for name, text in lost]
+
+    @property
+    def above(self) -> Path | None:
+        """The run directory that has the picture which this one was made from; None where no stage's was."""
+        return self.run if self._parents() else None
+
+    def _parents(self) -> list[tuple[str, parents.Parent]]:
+        found = ((name, parents.read(self.found.params.get(name))) for name in parents.TAKING)
+        return [(name, one) for name, one in found if one is not None]
 
     def moved(self, to: Path) -> dict[str, Any]:
         """The parameters, with the paths in them rewritten to start from another folder."""
@@ -79,7 +92,7 @@ def read(picture: Path, base: Path | None = None) -> Read:
             f"{files.show(picture)}: mode {_mode(found.params)} needs {', '.join(lacking)}, which is not told"
         )
     start = places.Base(base.absolute()) if base else _base(picture, found.params)
-    return Read(picture, found, start.path, start.within)
+    return Read(picture, found, start.path, start.within, _run(picture))
 
 
 def _mode(params: Mapping[str, Any]) -> str:
@@ -138,16 +151,21 @@ def _base(picture: Path, params: Mapping[str, Any]) -> places.Base:
     return places.nearest(_candidates(picture), named) if named else places.Base(Path.cwd())
 
 
+def _run(picture: Path) -> Path | None:
+    """The run directory that a picture lies in."""
+    here = picture.absolute().parent
+    folders = (here, *here.parents[:_PARENTS])
+    return next((one for one in folders if (one / JOB).is_file() and (one / RUNS).is_file()), None)
+
+
 def _candidates(picture: Path) -> Sequence[places.Base]:
     """Where the runs of a picture's directory found their inputs, then the working directory, then its own folder."""
     here = picture.absolute().parent
     found: list[places.Base] = []
-    for folder in (here, *here.parents[:_PARENTS]):
-        if (folder / JOB).is_file() and (folder / RUNS).is_file():
-            try:
-                runs = RunDirectory(folder).runs()
-            except (StoreError, OSError):
-                runs = []
-            found = [base for run in [*runs, {}] for base in places.bases(folder, run)]
-            break
+    if (folder := _run(picture)) is not None:
+        try:
+            runs = RunDirectory(folder).runs()
+        except (StoreError, OSError):
+            runs = []
+        found = [base for run in [*runs, {}] for base in places.bases(folder, run)]
     return [*dict.fromkeys(found), places.Base(Path.cwd()), places.Base(here)]

@@ -60,7 +60,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that one run can make: of one base and one reach of links, by one `render:`.
+    """Pictures that one run can make: of one base, reach of links and run of earlier stages, by one `render:`.
 
     Attributes:
         render: None where no picture of the group tells how it was made.
@@ -69,6 +69,7 @@ class Group:
     render: Render | None
     base: Path
     within: Path | None
+    parents: Path | None
     reads: tuple[Read, ...]
 
 
@@ -105,7 +106,7 @@ def read_pictures(pictures: Iterable[Path], options: ReplayOptions) -> Replay:
     """
     wrong: list[str] = []
     reads: list[Read] = []
-    groups: dict[tuple[Render | None, Path, Path | None], list[Read]] = {}
+    groups: dict[tuple[Render | None, Path, Path | None, Path | None], list[Read]] = {}
     settings, dropped = Settings(), _overridden(options)
     for picture in dict.fromkeys(pictures):
         try:
@@ -116,7 +117,7 @@ def read_pictures(pictures: Iterable[Path], options: ReplayOptions) -> Replay:
         problems = _problems(read, dropped)
         wrong += [f"{files.show(picture)}: {problem}" for problem in problems]
         reads.append(read)
-        groups.setdefault((settings.of(read.found), read.base, read.within), []).append(read)
+        groups.setdefault((settings.of(read.found), read.base, read.within, read.above), []).append(read)
     if wrong:
         raise errors.UsageError("\n".join(wrong))
     return Replay(options, tuple(reads), tuple(Group(*key, tuple(members)) for key, members in groups.items()))
@@ -205,6 +206,8 @@ def _job(group: Group, directory: Path, options: ReplayOptions) -> prepare.Job:
     settings = {f"render.{name}": value for name, value in _given(group.render).items()}
     settings["rows_base"] = str(group.base)
     settings["links_within"] = str(group.within or group.base)
+    if group.parents is not None:
+        settings["parents"] = str(group.parents)
     if any(read.found.params.get(name) for read in group.reads for name in _FINE_TUNES) and finetunes.folders(
         group.base
     ):

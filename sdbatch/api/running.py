@@ -137,6 +137,7 @@ def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any
         "base": places.noted(job.directory.path, job.spec.base),
         "links_within": places.noted(job.directory.path, job.spec.links_base),
         "fine_tunes": None if job.spec.fine_tunes is None else places.noted(job.directory.path, job.spec.fine_tunes),
+        "parents": None if job.spec.parents is None else places.noted(job.directory.path, job.spec.parents),
         "render": asdict(job.render),
         "output": settling.written_by(job),
         "device": job.hardware.kind,

@@ -153,6 +153,7 @@ class Work:
             pins=commits(job),
             home=None if job.spec.fine_tunes is None else remote.sent(job.spec.fine_tunes),
             within=None if job.spec.links_within is None else remote.sent(job.spec.links_within),
+            parents=None if job.spec.parents is None else remote.sent(job.spec.parents),
         )
         asked = (self.options.actors or 1) > 1 or bool(self.options.ray_address) or self.options.recycle is not None
         if self.options.executor == "ray" or (self.options.executor == "auto" and (asked or job.hardware.count > 1)):

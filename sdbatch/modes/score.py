@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sdbatch.modes import Size, nothing_wrong
+from sdbatch.modes import Size
 
-ABOUT = "no picture: sharpness, contrast and a perceptual hash of an earlier stage's, for `when` and `top`"
+ABOUT = (
+    "no picture: sharpness, contrast and a perceptual hash of an earlier stage's, and what models that are named make "
+    "of it, for `when` and `top`"
+)
 PIPELINES = {"sd": ""}
-USES = frozenset({"mode", "image"})
+USES = frozenset({"mode", "image", "prompt", "prompt_syntax", "clip_model", "aesthetic_model"})
 NEEDS = ("image",)
 SIZED: tuple[str, ...] = ()
 PICTURE: str | None = "image"
-CHECKED: tuple[str, ...] = ()
-problem = nothing_wrong
+CHECKED = ("clip_model", "aesthetic_model")
+
+
+def problem(params: Mapping[str, Any], kind: str) -> str | None:
+    """A predictor of looks reads CLIP's embeddings."""
+    if params["aesthetic_model"] is not None and params["clip_model"] is None:
+        return "aesthetic_model: reads the embeddings of a CLIP model; name that as clip_model"
+    return None
 
 
 def size(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:

@@ -26,11 +26,18 @@ _PROCESSORS = {
 }
 
 
+_READING = {
+    "image_processor": ("transformers", "CLIPImageProcessor"),
+    "tokenizer": ("transformers", "CLIPTokenizer"),
+}
+"""What a CLIP model's folder has besides the network."""
+
+
 def components(model: Model, dtype: torch.dtype) -> dict[str, Any]:
     """Component name → the loaded component, of all but the safety checker, on the CPU.
 
     Those of a pipeline's folder are what its `from_pretrained` would load, bit for bit. A lone part
-    gives one, under its kind: `controlnet` or `vae`.
+    gives one, under its kind: `controlnet`, `vae`, `clip` (with `image_processor` and `tokenizer`) or `aesthetic`.
 
     Args:
         dtype: of the weights.
@@ -41,8 +48,9 @@ def components(model: Model, dtype: torch.dtype) -> dict[str, Any]:
     if model.layout == "single-file":
         return _single_file(model, dtype)
     if model.layout == "part":
-        class_name = str(layouts.config(model.name, model.path / "config.json")["_class_name"])
-        return {model.kind: _part(model, model.kind, ("diffusers", class_name), dtype)}
+        class_name, kind, library = layouts.lone_class(model.name, model.path)
+        beside = _READING if kind == "clip" else {}
+        return {part: _part(model, part, what, dtype) for part, what in {kind: (library, class_name), **beside}.items()}
     found = layouts.classes(model.name, model.path)
     return {
         part: _part(model, part, found[part], dtype) for part in found if part in model.parts and part != layouts.SAFETY
@@ -55,6 +63,8 @@ def _single_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
         state = load_file(str(model.path))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"model {model.name!r}: {model.path} is no whole safetensors file: {_first(error)}") from error
+    if found.kind == "aesthetic":
+        return {"aesthetic": _layers(model, state, dtype)}
     if found.kind == "vae":
         return {"vae": _made(model, "vae", diffusers.AutoencoderKL, state, found, dtype)}
     made = {}
@@ -63,6 +73,17 @@ def _single_file(model: Model, dtype: torch.dtype) -> dict[str, Any]:
             continue
         made[part] = _made(model, part, part_class(model, part, *what), state, found, dtype)
     return made
+
+
+def _layers(model: Model, state: original.State, dtype: torch.dtype) -> torch.nn.Module:
+    """Linear layers, one after another."""
+    layers = []
+    for name in single_file.linear_layers(single_file.header(model.name, model.path)):
+        weight, bias = state[f"{name}weight"], state[f"{name}bias"]
+        layer = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=dtype)
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        layers.append(layer)
+    return torch.nn.Sequential(*layers).requires_grad_(False)
 
 
 def _made(
@@ -87,7 +108,7 @@ def _part(model: Model, part: str, what: tuple[str, str], dtype: torch.dtype) ->
     Raises:
         ModelError: it cannot be loaded.
     """
-    kind, folder = part_class(model, part, *what), model.parts[part]
+    kind, folder = part_class(model, part, *what), model.parts.get(part, model.path)
     options: dict[str, Any] = {"local_files_only": True}
     if issubclass(kind, torch.nn.Module):
         precision = "torch_dtype" if what[0] == "diffusers" else "dtype"

@@ -14,12 +14,13 @@ class Task:
     """What a worker is told once: where and how, the same for every lease of a run.
 
     Attributes:
-        directory: as `remote.sent` has it, and so are `base`, `home` and `within`.
+        directory: as `remote.sent` has it, and so are `base`, `home`, `within` and `parents`.
         memory: the device's memory in GiB, which the batch table reads.
         base: relative model folders start here.
         pins: the commits of hub models.
         home: where fine-tunes are looked for by name; None is `base`.
         within: links in inputs lead no further than from here; None is `base`.
+        parents: the run directory with the pictures of earlier stages; None is `directory`.
     """
 
     run: str
@@ -31,3 +32,4 @@ class Task:
     pins: Mapping[str, str | None]
     home: Path | None = None
     within: Path | None = None
+    parents: Path | None = None

@@ -47,8 +47,9 @@ class Worker:
         memory.keep()
         self._task, self._stop, self._on_batch = task, stop, on_batch
         home, within = (None if path is None else remote.located(path) for path in (task.home, task.within))
+        parents = remote.located(task.parents or task.directory)
         directory = remote.located(task.directory)
-        self._sources = Sources(remote.located(task.base), task.pins, home, within, directory)
+        self._sources = Sources(remote.located(task.base), task.pins, home, within, parents)
         self._renderer = Renderer(task.render, self._sources)
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)

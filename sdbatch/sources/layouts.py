@@ -18,7 +18,13 @@ SAFETY = "safety_checker"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 SIDE_MAX = 16384
 _CODED = ("config.json", "tokenizer_config.json", "preprocessor_config.json")
-_LONE = {"ControlNetModel": "controlnet", "AutoencoderKL": "vae"}
+_LONE = {
+    "ControlNetModel": ("controlnet", "diffusers"),
+    "AutoencoderKL": ("vae", "diffusers"),
+    "CLIPModel": ("clip", "transformers"),
+}
+_BESIDE = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+"""What a CLIP model has beside its weights; a lone part of another kind has none of them."""
 _CHANNELS = {4: "sd", 5: "sd-depth", 7: "sd-upscale", 9: "sd-inpaint"}
 _VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema|ema)[.-]")
 _TEXTS = (".json", ".txt", ".model")
@@ -175,15 +181,26 @@ def pipeline_kind(class_name: str, channels: int, *, refiner: bool = False) -> s
 
 
 def _lone(name: str, path: Path) -> Layout:
-    class_name = str(config(name, path / "config.json").get("_class_name", ""))
-    if class_name not in _LONE:
+    class_name, kind, _ = lone_class(name, path)
+    if not kind:
         said = f"a lone {class_name}" if class_name else "no class in its config.json"
         fits = " or ".join(_LONE)
         raise ModelError(f"model {name!r}: {path} holds {said}; a model has a {INDEX}, a lone part is a {fits}")
-    kind = _LONE[class_name]
     _refuse_code(name, path)
     files = {name: path / name for name in own_files(file.name for file in _part_files(path))}
     return Layout(kind, {kind: path}, True, (0, 0), files, (kind,))
+
+
+def lone_class(name: str, path: Path) -> tuple[str, str, str]:
+    """(class, kind, library) of a lone part's folder; kind and library are empty where it is none.
+
+    Raises:
+        ModelError: its configuration is missing or broken.
+    """
+    said = config(name, path / "config.json")
+    named = said.get("architectures")
+    class_name = said.get("_class_name") or (named[0] if isinstance(named, list) and named else "")
+    return (str(class_name), *_LONE.get(str(class_name), ("", "")))
 
 
 def own_files(chosen_files: Iterable[str]) -> list[str]:
@@ -191,7 +208,9 @@ def own_files(chosen_files: Iterable[str]) -> list[str]:
     return [
         name
         for name in chosen_files
-        if name == "config.json" or name.endswith(".safetensors") or (_INDEX.search(name) and ".safetensors." in name)
+        if name in ("config.json", *_BESIDE)
+        or name.endswith(".safetensors")
+        or (_INDEX.search(name) and ".safetensors." in name)
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbatch.errors import ModelError
 from sdbatch.sources import finetunes, masks, parents
 from sdbatch.sources.finetunes import FineTuneSource
 from sdbatch.sources.hashes import HashCache
@@ -16,7 +17,9 @@ PICTURES = ("image", "control_image", "depth_image")
 """Parameters that name pictures by path, alone or in a list."""
 ESTIMATOR = "demo-depth"
 """The model whose depth estimator serves the embedded models, where a row names none."""
-SOURCED = frozenset({*PICTURES, *finetunes.KINDS, "mask", "controlnet", "control_preprocessor", "vae"})
+JUDGES = {"clip_model": "clip", "aesthetic_model": "aesthetic"}
+"""Parameters that name a model which scores pictures, and its kind."""
+SOURCED = frozenset({*PICTURES, *finetunes.KINDS, *JUDGES, "mask", "controlnet", "control_preprocessor", "vae"})
 """Parameters whose content hashes stand in an `id` in place of names."""
 
 
@@ -74,7 +77,20 @@ class Sources:
         if parameter == "control_preprocessor":
             depth = ESTIMATOR if value == "depth" else value.get("depth") if isinstance(value, dict) else None
             return value if depth is None else {"depth": self.models.resolve(depth).hash}
+        if parameter in JUDGES:
+            return self.judge(parameter, value).hash
         return self.models.resolve(value).hash
+
+    def judge(self, parameter: str, name: str) -> Model:
+        """The model that one of JUDGES names.
+
+        Raises:
+            ModelError: it is missing, broken, or of another kind.
+        """
+        found = self.models.resolve(name)
+        if found.kind != JUDGES[parameter]:
+            raise ModelError(f"{parameter} {name!r}: is of kind {found.kind!r}, and not {JUDGES[parameter]!r}")
+        return found
 
     def picture_size(self, value: Any) -> tuple[int, int]:
         """Width and height of a picture (the first of a list); (0, 0) where there is none to read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from sdbatch.errors import ModelError
@@ -39,11 +40,11 @@ class SingleFile:
     """What a file in the original layout is.
 
     Attributes:
-        kind: such as `sd`, `sdxl-inpaint` or `vae`.
+        kind: such as `sd`, `sdxl-inpaint`, `vae` or `aesthetic`.
         config: the folder of its configurations: `NAME.config` beside the file, else one that is shipped.
         files: name → file, of that folder's where it lies beside: they decide pixels too.
         channels: of the UNet's input; 0 without a UNet.
-        size: width and height in pixels; (0, 0) for a VAE.
+        size: width and height in pixels; (0, 0) for a VAE or a predictor of looks.
         prediction: `epsilon` or `v_prediction` where the file says so and a shipped folder is used, else None.
     """
 
@@ -78,6 +79,8 @@ def read(name: str, path: Path) -> SingleFile:
     head = header(name, path)
     beside = path.with_name(path.stem + ".config")
     own = beside if beside.is_dir() else None
+    if linear_layers(head):
+        return SingleFile("aesthetic", path.parent, {}, 0, (0, 0), None)
     if len(head.shapes.get(_FIRST, ())) != 4:
         return _vae(name, path, head, own)
     family, kind = detect(head)
@@ -93,6 +96,24 @@ def read(name: str, path: Path) -> SingleFile:
         return SingleFile(kind, own, found.files, head.shapes[_FIRST][1], found.size, None)
     size = _size(head, 768 if (family, prediction) == ("sd2", "v_prediction") else _SIZES[str(family)])
     return SingleFile(kind, CONFIGS / str(family), {}, head.shapes[_FIRST][1], size, prediction)
+
+
+def linear_layers(head: Header) -> list[str]:
+    """The names of linear layers that follow each other, from a vector to one number; none where it is something else.
+
+    That is how predictors of looks are made that go with CLIP: one layer, or LAION's five with nothing in between.
+    """
+    numbered = (re.fullmatch(r"((?:\w+\.)*?(\d+)\.)?weight", key) for key in head.shapes)
+    found = sorted((int(one[2] or 0), one[1] or "") for one in numbered if one is not None)
+    names = [prefix for _, prefix in found]
+    if not names or {f"{name}{part}" for name in names for part in ("weight", "bias")} != head.shapes.keys():
+        return []
+    shapes = [tuple(head.shapes[f"{name}weight"]) for name in names]
+    widths = [tuple(head.shapes[f"{name}bias"]) for name in names]
+    flat = all(len(shape) == 2 and width == shape[:1] for shape, width in zip(shapes, widths, strict=True))
+    if not flat or shapes[-1][0] != 1 or any(a[0] != b[1] for a, b in pairwise(shapes)):
+        return []
+    return names
 
 
 def detect(head: Header) -> tuple[str | None, str]:

@@ -80,6 +80,7 @@ def build(data: Sections, origin: Origin, problems: Problems, above: Above | Non
         rows=rows,
         rows_base=_rows_base(data, origin.base, problems),
         links_within=links,
+        parents=_folder(data, "parents", origin.base, problems),
         wildcards=wildcards,
         fine_tunes=_folder(data, "fine_tunes", origin.base, problems),
         exclude=_entries(data, "exclude", problems),
@@ -221,7 +222,7 @@ def _folder(data: Sections, key: str, base: Path, problems: Problems) -> Path | 
         problems.add((key,), f"{show(given)} is not the path of a folder")
         return None
     path = files.at(base, given)
-    if key not in ("rows_base", "links_within") and not _is_folder(path, key, problems):
+    if key not in ("rows_base", "links_within", "parents") and not _is_folder(path, key, problems):
         problems.add((key,), f"{given}: no such folder")
     return path
 

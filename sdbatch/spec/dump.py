@@ -81,6 +81,8 @@ def _places(job: JobSpec, move: Move) -> dict[str, Any]:
             spec["rows_base"] = move.path(str(job.cells_base))
     if job.links_base != move.to and (job.rows is not None or _names_files(job)):
         spec["links_within"] = move.path(str(job.links_base))
+    if job.parents is not None:
+        spec["parents"] = move.path(str(job.parents))
     if job.wildcards is not None:
         spec["wildcards"] = move.path(str(job.wildcards))
     if finetunes.folders(job.names_base):

@@ -48,6 +48,10 @@ def _keys(crossed: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
             "type": ["string", "null"],
             "description": "the folder that links in inputs may not lead out of; by default the spec's own",
         },
+        "parents": {
+            "type": ["string", "null"],
+            "description": "the run directory with the pictures of earlier stages that rows name; by default the job's",
+        },
         "wildcards": {
             "type": ["string", "null"],
             "description": "the folder of wildcard files; by default wildcards/ beside the spec",

@@ -22,7 +22,7 @@ SHARED = frozenset(
 """What may differ inside a batch: the shape of the computation does not depend on it."""
 
 
-LOADED = ("vae", "controlnet", "loras", "embeddings", "hypernetwork")
+LOADED = ("vae", "controlnet", "loras", "embeddings", "hypernetwork", "clip_model", "aesthetic_model")
 """What is loaded beside a model. Rows that differ in it are planned apart, and those alike one after the other."""
 
 

@@ -13,7 +13,9 @@ from sdbatch.sources import masks, parents, remote
 
 PICTURES = frozenset({"image", "control_image", "depth_image"})
 """Parameters whose texts are always paths. A `mask` has paths among other things."""
-MODELS = frozenset({"model", "vae", "controlnet", "loras", "embeddings", "hypernetwork"})
+MODELS = frozenset(
+    {"model", "vae", "controlnet", "loras", "embeddings", "hypernetwork", "clip_model", "aesthetic_model"}
+)
 """Parameters whose texts are paths where something lies there, and names otherwise."""
 NAMING = PICTURES | MODELS | {"mask", "control_preprocessor"}
 """Every parameter that may hold a path."""

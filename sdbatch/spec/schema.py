@@ -11,8 +11,8 @@ from sdbatch.parameters import PARAMETERS
 from sdbatch.types import Output
 
 SECTIONS = (
-    "name", "rows", "rows_base", "links_within", "wildcards", "fine_tunes", "grid", "zip", "exclude", "include",
-    "output", "safety", "render", "on_finish", "on_failure", "stages",
+    "name", "rows", "rows_base", "links_within", "parents", "wildcards", "fine_tunes", "grid", "zip", "exclude",
+    "include", "output", "safety", "render", "on_finish", "on_failure", "stages",
 )  # fmt: skip
 LATER_SECTIONS = ("recipe",)
 KEYS = (*SECTIONS, *PARAMETERS)
@@ -21,7 +21,7 @@ KEYS = (*SECTIONS, *PARAMETERS)
 STAGES_MAX = 32
 STAGE_KEYS = ("name", "input", "when", "top")
 """Keys that only a stage has; it may have those of the top level too, but for the next ones."""
-WHOLE = ("render", "on_finish", "on_failure", "stages")
+WHOLE = ("parents", "render", "on_finish", "on_failure", "stages")
 """Keys of the whole job, which no stage has for itself."""
 FEEDS = ("rows", "rows_base", "zip", "grid", "exclude", "include")
 """Keys of the top level that make rows of the first stage alone."""
@@ -125,6 +125,7 @@ class JobSpec:
         rows_base: absolute directory that paths in the table's cells start from; None is `base`.
         links_within: absolute directory of the spec that the names of inputs were first written in, for links in
             them; see `files.reached`. None is `base`.
+        parents: absolute path of the run directory that has the pictures of earlier stages; None is the job's own.
         wildcards: absolute path of the folder of wildcard files: as given, else `wildcards/` beside the spec, if there.
         fine_tunes: absolute path of the folder beside whose `loras/` and the like names are looked for; None is `base`.
         exclude: a row that agrees with all of an entry is dropped.
@@ -146,6 +147,7 @@ class JobSpec:
     rows: Path | None = None
     rows_base: Path | None = None
     links_within: Path | None = None
+    parents: Path | None = None
     wildcards: Path | None = None
     fine_tunes: Path | None = None
     exclude: tuple[Mapping[str, Any], ...] = ()

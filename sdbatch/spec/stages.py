@@ -17,6 +17,8 @@ from sdbatch.spec.problems import Key, Problems, near, show, unknown
 from sdbatch.spec.schema import FEEDS, KEYS, STAGE_KEYS, STAGES_MAX, TOP_KEYS, WHOLE, JobSpec, Stage, Top
 from sdbatch.spec.settings import Sections
 
+_SCORED = ("prompt", "prompt_syntax")
+"""What a score stage has from its input, where it says nothing else: the words that a picture was made by."""
 _NAME = re.compile(r"[^\W\d]\w{0,63}\Z")
 _TAKEN = re.compile(r"\{([^\W\d]\w*)\.([^\W\d]\w*)\}\Z")
 
@@ -95,6 +97,8 @@ class _Reader:
         """The stage's spec; the top level's keys that it has a use for are added to `used`."""
         input_, taken = self._input(), self._taken()
         shared = self._shared(input_)
+        if input_ is not None and {**shared, **self.own}.get("mode") == modes.SCORE:
+            taken |= {key: (input_, key) for key in _SCORED if key not in self.own}
         given = {**shared, **{key: value for key, value in self.own.items() if key not in STAGE_KEYS}}
         data = {key: value for key, value in given.items() if key not in taken}
         if isinstance(self.top.get("output"), dict) and isinstance(self.own.get("output"), dict):

@@ -1,4 +1,4 @@
-"""score: what numbers say of a picture, without a model."""
+"""score: what numbers say of a picture, by themselves and by the models that are named."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sdbatch.render import judging
 from sdbatch.render.batch import Batch, Context, Picture
 from sdbatch.types import Row
 
@@ -24,7 +25,13 @@ def prepare(row: Row, context: Context) -> Pixels:
 
 def draw(batch: Batch, prepared: Sequence[Pixels]) -> list[Picture]:
     """The pictures as they are, each with its scores."""
-    return [Picture(one, scores=scores(one)) for one in prepared]
+    found = []
+    for row, pixels in zip(batch.rows, prepared, strict=False):  # a batch is filled up with copies of its last row
+        models = judging.judged(batch.context, row, pixels)
+        plain = scores(pixels)
+        main = models.get("aesthetic", models.get("clip", plain["score"]))
+        found.append(Picture(pixels, scores={**plain, **models, "score": main}))
+    return found
 
 
 def scores(pixels: Pixels) -> dict[str, Any]:
