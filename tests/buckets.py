@@ -23,10 +23,11 @@ class Faulty:
     Attributes:
         share: of requests that do not go well.
         met: how often each kind was done.
+        seen: method and path of each request.
     """
 
     def __init__(self, target: str, share: float = 0.0, seed: int = 0) -> None:
-        self.share, self.met = share, Counter[str]()
+        self.share, self.met, self.seen = share, Counter[str](), list[tuple[str, str]]()
         self._random, self._lock = random.Random(seed), threading.Lock()
         handler = type("Handler", (_Handler,), {"faulty": self, "target": target})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -60,6 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         body = self._body()
+        self.faulty.seen.append((self.command, self.path))
         kind = self.faulty.draw()
         if kind == "slow":
             time.sleep(0.05)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -122,14 +125,7 @@ def test_a_run_comes_to_its_end_whatever_the_bucket_does(
     bucket.share = 0.0
     assert min(bucket.met[kind] for kind in ("error", "cut before", "cut after")) > 0, bucket.met
     assert (made, report.left, report.rows, report.directory) == (12, 0, whole.rows, named(request))
-    tables = [
-        RunDirectory(place).manifest().read(["row", "pixel_sha256", "path"]) for place in (tmp_path / "disk", out)
-    ]
-    rows = [
-        sorted(zip(*(table.column(name).to_pylist() for name in ("row", "pixel_sha256")), strict=True))
-        for table in tables
-    ]
-    assert rows[0] == rows[1] and len(set(rows[1])) == 12
+    assert recorded(out) == recorded(tmp_path / "disk") and len(set(recorded(out))) == 12
     again = run_job(out, out)
     assert (again.made, again.done) == (0, 12)
     assert api.fsck(out).findings == ()
@@ -215,3 +211,31 @@ def test_file_urls_are_files(write: Write, run_job: RunJob, tmp_path: Path) -> N
     job = write("job.yaml", "prompt: a star\nsteps: 1\nmodel: demo\nrender: {threads: 1}\n")
     report = run_job(Path(f"file://{job}"), Path(f"file://{tmp_path}/run"))
     assert report.made == 1 and (tmp_path / "run" / "job.yaml").is_file()
+
+
+_FETCH = "import sys; from sdbatch.sources import remote; remote.folder(remote.located(sys.argv[1]))"
+
+
+def test_a_model_is_fetched_once_a_machine(bucket: Faulty, request: pytest.FixtureRequest) -> None:
+    store = BucketStore(named(request))
+    for number in range(3):
+        store.replace(f"model/{number}.safetensors", bytes(100_000))
+    before = Counter(bucket.seen)
+    command = [sys.executable, "-c", _FETCH, f"{named(request)}/model"]
+    workers = [subprocess.Popen(command) for _ in range(3)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    fetched = Counter(bucket.seen) - before
+    gets = {path: count for (method, path), count in fetched.items() if method == "GET" and "safetensors" in path}
+    assert sorted(gets.values()) == [1, 1, 1], gets
+
+
+@pytest.mark.ray
+def test_actors_put_their_pictures_into_the_bucket(
+    bucket: Faulty, write: Write, run_job: RunJob, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    out, job = Path(named(request)), write("job.yaml", JOB)
+    report = run_job(job, out, executor="ray", actors=2)
+    assert (report.made, report.left, report.failed) == (12, 0, 0)
+    run_job(job, tmp_path / "disk")
+    assert recorded(out) == recorded(tmp_path / "disk")
+    assert api.fsck(out).findings == ()
