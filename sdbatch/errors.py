@@ -9,6 +9,7 @@ SdbatchError                70  a bug, unless a subclass says otherwise
 |-- BusyError               75  another run holds the directory
 `-- RowError                 1  one row cannot be made; recorded, the others go on
     |-- InputError           1  a picture that the row reads is missing or broken
+    |-- DroppedError         0  a recipe's guard drops the picture; recorded, and the row counts as settled
     |-- FlaggedError         1  the model's safety checker flagged the picture, and `safety: drop` drops it
     `-- PictureError         1  the model gave NaN or a picture of one value
 """
@@ -95,6 +96,12 @@ class RowError(SdbatchError):
 
 class InputError(RowError):
     """A picture that the row reads is missing or broken."""
+
+
+class DroppedError(RowError):
+    """A recipe's guard drops the picture, and the row counts as settled."""
+
+    exit_code = EXIT_OK
 
 
 class FlaggedError(RowError):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sdbatch import plan
+from sdbatch import plan, recipes
 from sdbatch.errors import Problem, RefusedError, SpecError, StoreError
 from sdbatch.plan import Plan
 from sdbatch.plan.making import Lines
@@ -135,7 +135,7 @@ def job(
         UsageError: pictures cannot be signed as `output.c2pa` says.
     """
     source, out = _source(remote.located(path), out)
-    spec = load.job(source, overrides, model=model)
+    spec = load.job(source, overrides, model=model, expand=recipes.expand)
     for one in (spec, *spec.later):
         if one.output.c2pa is not None:
             from sdbatch.store import c2pa
@@ -170,7 +170,7 @@ def rows(spec: JobSpec, sources: Sources) -> Rows:
         SpecError: they are wrong, or the table that the spec names is.
     """
     if spec.rows is None:
-        return Rows(spec, None, sources)
+        return Rows(spec, None if spec.recipe is None else spec.recipe.table, sources)
     from sdbatch.spec import tables
 
     return Rows(spec, tables.read(spec.rows, shown(spec.rows)), sources)

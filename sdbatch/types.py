@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+DROPPED = "DroppedError"
+"""The error class of rows that a recipe's guard dropped: they are settled, though there is no picture."""
 Record = dict[str, Any]
 """One line of the manifest, by column name."""
 
@@ -132,4 +134,13 @@ class LeaseResult:
     @property
     def failed(self) -> int:
         """How many rows were not made; a row that failed twice is one, and one that was made then is none."""
-        return len({failure.row for failure in self.failures} - {record["row"] for record in self.records})
+        return len({failure.row for failure in self.failures} - {record["row"] for record in self.records} - self._out)
+
+    @property
+    def dropped(self) -> int:
+        """How many rows a guard dropped."""
+        return len(self._out)
+
+    @property
+    def _out(self) -> set[str]:
+        return {failure.row for failure in self.failures if failure.error == DROPPED}

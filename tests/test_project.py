@@ -15,6 +15,7 @@ import yaml
 
 import sdbatch
 from sdbatch.parameters import PARAMETERS, SCHEDULERS
+from sdbatch.spec.recipes import KEYS as RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
@@ -70,7 +71,7 @@ def plain(name: str) -> str:
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
 def test_example_job_has_known_keys(path: Path) -> None:
     spec = load(path)
-    assert set(spec) <= NOT_PARAMETERS | set(PARAMETERS)
+    assert set(spec) <= NOT_PARAMETERS | set(PARAMETERS) | {"recipe", *RECIPES.get(spec.get("recipe", ""), {})}
     assert spec["name"] == path.stem, "the run directory is found by the file's name"
 
 

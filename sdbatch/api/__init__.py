@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from sdbatch.api.benching import BenchOptions, BenchReport, bench
     from sdbatch.api.checking import FsckReport, fsck
     from sdbatch.api.converting import convert
+    from sdbatch.api.cooking import recipe
+    from sdbatch.api.exporting import ExportReport, export
     from sdbatch.api.importing import ImportReport, import_folder
     from sdbatch.api.looking import doctor, init, model, models, sheet, status
     from sdbatch.api.planning import PlanReport, plan_job, validate
@@ -23,6 +25,8 @@ _NAMES = {
     "sdbatch.api.benching": ("BenchOptions", "BenchReport", "bench"),
     "sdbatch.api.checking": ("FsckReport", "fsck"),
     "sdbatch.api.converting": ("convert",),
+    "sdbatch.api.cooking": ("recipe",),
+    "sdbatch.api.exporting": ("ExportReport", "export"),
     "sdbatch.api.importing": ("ImportReport", "import_folder"),
     "sdbatch.api.looking": ("doctor", "init", "model", "models", "sheet", "status"),
     "sdbatch.api.planning": ("PlanReport", "plan_job", "validate"),
@@ -42,6 +46,7 @@ _HOMES = {
 __all__ = [
     "BenchOptions",
     "BenchReport",
+    "ExportReport",
     "FsckReport",
     "ImportReport",
     "Job",
@@ -56,6 +61,7 @@ __all__ = [
     "bench",
     "convert",
     "doctor",
+    "export",
     "fsck",
     "import_folder",
     "init",
@@ -65,6 +71,7 @@ __all__ = [
     "plan_job",
     "pull",
     "read_pictures",
+    "recipe",
     "replay",
     "run",
     "schema",

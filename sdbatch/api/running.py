@@ -30,6 +30,7 @@ class RunReport:
     Attributes:
         left: rows that are asked for and not done.
         waiting: of those, rows of a later stage whose input is not there.
+        dropped: rows that a recipe's guard dropped in this run; they count as done.
     """
 
     directory: str
@@ -43,6 +44,7 @@ class RunReport:
     limited: bool = False
     timed_out: bool = False
     waiting: int = 0
+    dropped: int = 0
     schema: int = 1
 
     @property
@@ -115,6 +117,7 @@ def _report(job: prepare.Job, stages: Sequence[staging.Stage], work: Work) -> Ru
         limited=work.limited,
         timed_out=work.timed_out,
         waiting=waiting,
+        dropped=work.dropped,
     )
 
 

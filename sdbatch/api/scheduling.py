@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sdbatch import prepare
+from sdbatch import prepare, recipes
 from sdbatch.api import deadlines
 from sdbatch.errors import UsageError
 from sdbatch.spec import load
@@ -55,7 +55,7 @@ def scheduled(
     fields = MACROS.get(cron.strip().lower(), cron).split()
     _values(fields, cron)
     deadlines.earliest(time_limit, until, datetime.now(UTC))
-    spec = load.job(job)
+    spec = load.job(job, expand=recipes.expand)
     path = job.absolute()
     command = [*program(), "run", str(path)]
     if out is not None:

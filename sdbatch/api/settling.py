@@ -18,11 +18,11 @@ from sdbatch.spec.digests import Digests
 from sdbatch.store import attempts
 from sdbatch.store.directory import now
 from sdbatch.store.manifest import Manifest
-from sdbatch.types import Failure, Record, Row
+from sdbatch.types import DROPPED, Failure, Record, Row
 
 DEATHS = (QUARANTINED, WORKER_DIED)
 """Error classes of rows under which a worker died."""
-_ALIASES = {"oom": "outofmemoryerror"}
+_ALIASES = {"oom": "outofmemoryerror", "dropped": DROPPED.lower()}
 """What `--retry` takes for an error's class."""
 _NAMED = ("filename", "format")
 """What of `output:` shows in a path."""
@@ -75,6 +75,8 @@ def make_plan(job: prepare.Job, manifest: Manifest, retry: bool | str) -> plan.P
         RefusedError: a row would take the file name of another picture that was made before.
     """
     done, waiting = manifest.done(job.spec.stage.lines), held(manifest, retry)
+    if (out := _dropped(manifest, retry)) is not None:
+        done = done.with_more(out)
     planned = job.plan(done, waiting)
     _keep_pictures(job, manifest)
     if not len(planned.recorded):
@@ -82,7 +84,7 @@ def make_plan(job: prepare.Job, manifest: Manifest, retry: bool | str) -> plan.P
     rows = job.rows.take(planned.recorded)
     known = manifest.records([row.id for row in rows])
     wrote = _wrote(job)
-    lost = sorted({row.id for row in rows if not _stands(job, wrote, known[row.id], row)})
+    lost = sorted({row.id for row in rows if row.id not in known or not _stands(job, wrote, known[row.id], row)})
     if not lost:
         return planned
     return job.plan(done, waiting, Digests.of(arrow.texts(lost)))
@@ -151,6 +153,17 @@ def held(manifest: Manifest, retry: bool | str) -> Lines | None:
     if not waiting:
         return None
     ids, rows = (Digests.of(pa.array(keys, pa.string())) for keys in zip(*waiting, strict=True))
+    return ids, rows
+
+
+def _dropped(manifest: Manifest, retry: bool | str) -> Lines | None:
+    """Ids and row keys of the rows that a guard dropped, unless they are asked for again; None where there are none."""
+    if isinstance(retry, str) and _ALIASES.get(retry.lower(), retry.lower()) == _ALIASES["dropped"]:
+        return None
+    found = [(line["id"], row) for row, line in _latest(manifest).items() if line["error"] == DROPPED]
+    if not found:
+        return None
+    ids, rows = (Digests.of(pa.array(keys, pa.string())) for keys in zip(*found, strict=True))
     return ids, rows
 
 

@@ -78,7 +78,7 @@ class Work:
     Attributes:
         begin: writes down that the run begins; called once, before anything is made.
         rows, done, retired: of the latest stage.
-        made, failed: of all stages.
+        made, failed, dropped: of all stages.
         stopped, limited, timed_out: whether the run came to its end before its work did, and why.
     """
 
@@ -94,6 +94,7 @@ class Work:
     retired: int = 0
     made: int = 0
     failed: int = 0
+    dropped: int = 0
     stopped: bool = False
     limited: bool = False
     timed_out: bool = False
@@ -122,11 +123,13 @@ class Work:
         outcome = dispatch.Outcome()
         if pool is not None:
             outcome = self._dispatch(job, planned, pool, workers, room)
-        self.rows, self.done, self.retired = planned.rows, planned.done + outcome.made + recorded, planned.retired
+        settled = outcome.made + outcome.dropped
+        self.rows, self.done, self.retired = planned.rows, planned.done + settled + recorded, planned.retired
         self.made += outcome.made
+        self.dropped += outcome.dropped
         self.failed += outcome.failed + planned.held
         self.stopped |= outcome.stopped or (self.stopping() and bool(count))
-        self.timed_out |= self.options.deadline is not None and outcome.made + outcome.failed < count
+        self.timed_out |= self.options.deadline is not None and settled + outcome.failed < count
 
     def _begin(self, job: prepare.Job, planned: plan.Plan, count: int) -> None:
         if not self.begun:
@@ -154,6 +157,7 @@ class Work:
             home=None if job.spec.fine_tunes is None else remote.sent(job.spec.fine_tunes),
             within=None if job.spec.links_within is None else remote.sent(job.spec.links_within),
             parents=None if job.spec.parents is None else remote.sent(job.spec.parents),
+            guard=None if job.spec.recipe is None else job.spec.recipe.guard,
         )
         asked = (self.options.actors or 1) > 1 or bool(self.options.ray_address) or self.options.recycle is not None
         if self.options.executor == "ray" or (self.options.executor == "auto" and (asked or job.hardware.count > 1)):

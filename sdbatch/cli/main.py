@@ -21,6 +21,8 @@ COMMANDS = (
     "fsck",
     "replay",
     "import_",
+    "augment",
+    "export",
     "sheet",
     "init",
     "schedule",

@@ -103,9 +103,9 @@ class Progress:
     def end(self, report: RunReport) -> None:
         """Say what came of it, and how to go on."""
         took = time.monotonic() - self._began
-        self.say(
-            f"{report.made} made in {took:.1f} s, {report.failed} failed, {report.left} left of {report.rows} rows"
-        )
+        out = f", {report.dropped} dropped" if report.dropped else ""
+        left = f"{report.left} left of {report.rows} rows"
+        self.say(f"{report.made} made in {took:.1f} s, {report.failed} failed{out}, {left}")
         if report.stopped:
             self.say(f"stopped; what is made is saved. To go on: sdbatch run {report.directory}")
         elif report.timed_out:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sdbatch.errors import ModelError
 from sdbatch.prompts import emphasis
 from sdbatch.render.batch import Context
+from sdbatch.render.models import Models
+from sdbatch.sources.models import Model
 from sdbatch.types import Row
 
 Pixels = NDArray[np.uint8]
@@ -35,9 +37,7 @@ def judged(context: Context, row: Row, pixels: Pixels) -> dict[str, float]:
         return {}
     model = context.sources.judge("clip_model", params["clip_model"])
     clip, processor, tokenizer = (context.models.part(model, part) for part in ("clip", "image_processor", "tokenizer"))
-    device, dtype = clip.device, clip.dtype
-    values = processor(images=pixels, return_tensors="pt")["pixel_values"].to(device, dtype)
-    seen = _unit(clip.visual_projection(clip.vision_model(pixel_values=values).pooler_output))
+    seen = _seen(clip, processor, pixels)
     words = plain(params["prompt"], params["prompt_syntax"])
     asked = context.inputs.kept(("clip", model.hash, words), lambda: _words(clip, tokenizer, words))
     found = {"clip": round(float((seen * asked).sum()), 6)}
@@ -54,6 +54,12 @@ def judged(context: Context, row: Row, pixels: Pixels) -> dict[str, float]:
     return found
 
 
+def alike(model: Model, models: Models, one: Pixels, other: Pixels) -> float:
+    """The cosine between CLIP's embeddings of two pictures."""
+    clip, processor = (models.part(model, part) for part in ("clip", "image_processor"))
+    return float((_seen(clip, processor, one) * _seen(clip, processor, other)).sum())
+
+
 def plain(prompt: str, syntax: str) -> str:
     """A prompt's words without its emphasis."""
     if syntax == "plain":
@@ -65,6 +71,11 @@ def _words(clip: Any, tokenizer: Any, words: str) -> torch.Tensor:
     most = clip.config.text_config.max_position_embeddings
     tokens = tokenizer([words], truncation=True, max_length=most, return_tensors="pt")["input_ids"].to(clip.device)
     return _unit(clip.text_projection(clip.text_model(input_ids=tokens).pooler_output))
+
+
+def _seen(clip: Any, processor: Any, pixels: Pixels) -> torch.Tensor:
+    values = processor(images=pixels, return_tensors="pt")["pixel_values"].to(clip.device, clip.dtype)
+    return _unit(clip.visual_projection(clip.vision_model(pixel_values=values).pooler_output))
 
 
 def _unit(embedding: torch.Tensor) -> torch.Tensor:

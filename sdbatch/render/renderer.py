@@ -7,11 +7,13 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sdbatch import modes
 from sdbatch.errors import InputError, PictureError, RowError
-from sdbatch.render import memory, noise, schedulers, steady
+from sdbatch.render import judging, memory, noise, schedulers, steady
 from sdbatch.render import modes as twins
 from sdbatch.render.batch import Batch, Context, Guidance, Picture
 from sdbatch.render.inputs import Inputs
@@ -82,6 +84,17 @@ class Renderer:
                 if not (memory.ran_out(error) and self._ladder.down((*key, size), size)):
                     raise
             memory.free(self._render.device)  # here, where the error no longer holds what it was raised among
+
+    def alike(self, clip_model: str, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+        """The cosine between a CLIP model's embeddings of two pictures, (height, width, 3) each.
+
+        Raises:
+            ModelError: it cannot be loaded, or is of another kind.
+        """
+        torch.set_num_threads(self._render.threads)
+        model = self._sources.judge("clip_model", clip_model)
+        with torch.inference_mode():
+            return judging.alike(model, self._models, one, other)
 
     def _on(self, rung: Rung, rows: Sequence[Row], size: int, precise: bool) -> list[Picture | RowError]:
         """Render rows as this rung of the ladder has it."""

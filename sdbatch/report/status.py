@@ -13,6 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sdbatch.spec import arrow
+from sdbatch.types import DROPPED
+
 
 @dataclass(frozen=True)
 class Status:
@@ -30,6 +33,7 @@ class Status:
         job: the job's name.
         quarantined: of those failed, rows that killed their workers: `run` leaves them.
         degraded: rows made otherwise than `render:` says, for want of memory or of numbers.
+        dropped: rows that a recipe's guard dropped, which count neither as failed nor as left.
         waiting: rows of later stages, counted in `left`, whose input is not there yet or has failed; by stage.
     """
 
@@ -44,6 +48,7 @@ class Status:
     job: str
     quarantined: int = 0
     degraded: int = 0
+    dropped: int = 0
     waiting: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -68,13 +73,15 @@ def measure(
     started = started or {}
     made = pc.unique(manifest["row"])
     tried = pc.unique(failures["row"])
-    failed = _outside(tried, made)
+    out = _dropped(failures)
+    failed = _outside(_outside(tried, made), out)
     rows, left, retired = None, None, 0
     if wanted is not None:
         is_arrow = isinstance(wanted, (pa.Array, pa.ChunkedArray))
         asked = pc.unique(wanted if is_arrow else pa.array(wanted, pa.string()))
         rows, retired = len(asked), len(_outside(made, asked))
-        left = len(_outside(asked, made))
+        left = len(_outside(_outside(asked, made), out))
+        out = out.filter(pc.is_in(out, _set(asked)))
         failed = failed.filter(pc.is_in(failed, _set(asked)))
     rate = _rate(manifest, started)
     runs = set(pc.unique(manifest["run"]).to_pylist()) | set(pc.unique(failures["run"]).to_pylist())
@@ -90,6 +97,7 @@ def measure(
         job=job,
         quarantined=_quarantined(failures, failed),
         degraded=_degraded(manifest),
+        dropped=len(_outside(out, made)),
     )
 
 
@@ -118,12 +126,22 @@ def render_text(status: Status) -> RenderableType:
         counts.add_row("waiting", f"{count:,}", f"stage {stage}: the rows that they are made from are not there")
     if status.quarantined:
         counts.add_row("quarantined", f"{status.quarantined:,}", "killed their workers; --retry quarantined")
+    if status.dropped:
+        counts.add_row("dropped", f"{status.dropped:,}", "by the recipe's guard; --retry dropped")
     if status.degraded:
         counts.add_row("degraded", f"{status.degraded:,}", "made with less memory or more precision than asked")
     if status.retired:
         counts.add_row("retired", f"{status.retired:,}", "no longer asked for")
     counts.add_row("rate", "", _speed(status.rate))
     return Group(*parts, counts)
+
+
+def _dropped(failures: pa.Table) -> pa.Array:
+    """Rows whose latest failure is that a guard dropped them."""
+    if "error" not in failures.column_names:
+        return pa.nulls(0, pa.string())
+    latest = {line["row"]: line["error"] for line in failures.sort_by("when").to_pylist()}
+    return arrow.texts([row for row, error in latest.items() if error == DROPPED])  # pa.array would import pandas
 
 
 def _quarantined(failures: pa.Table, failed: pa.Array) -> int:

@@ -48,13 +48,14 @@ class Pool(Protocol):
 
 @dataclass
 class Outcome:
-    """What a run came to: rows made, rows failed, rows left out because it was ended early.
+    """What a run came to: rows made, failed, dropped by a guard, and left out because it was ended early.
 
     `stopped` is whether it was asked to stop; too many failures end it too.
     """
 
     made: int = 0
     failed: int = 0
+    dropped: int = 0
     left: int = 0
     deaths: int = 0
     stopped: bool = False
@@ -101,6 +102,7 @@ def run(
             for result in results:
                 outcome.made += len(result.records)
                 outcome.failed += result.failed
+                outcome.dropped += result.dropped
                 outcome.left += len(result.left)
             for death in (one for one in came if isinstance(one, WorkerDied)):
                 outcome.deaths += 1

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdbatch.types import Output, Render
+
+if TYPE_CHECKING:
+    from sdbatch.recipes.base import Guard  # and with it what reads pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Task:
         home: where fine-tunes are looked for by name; None is `base`.
         within: links in inputs lead no further than from here; None is `base`.
         parents: the run directory with the pictures of earlier stages; None is `directory`.
+        guard: a recipe's, that judges each picture.
     """
 
     run: str
@@ -33,3 +38,4 @@ class Task:
     home: Path | None = None
     within: Path | None = None
     parents: Path | None = None
+    guard: Guard | None = None

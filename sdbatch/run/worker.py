@@ -15,6 +15,7 @@ from sdbatch.errors import FlaggedError, ModelError, PictureError, RowError, Sto
 from sdbatch.render import memory
 from sdbatch.render.renderer import Renderer
 from sdbatch.render.safety import Checkers
+from sdbatch.run.guarding import Guarding
 from sdbatch.run.task import Task
 from sdbatch.run.writing import Made, Writer
 from sdbatch.sources import remote
@@ -54,6 +55,9 @@ class Worker:
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)
         self._in_hand = InHand(stores.at(directory))
+        self._guarding: Guarding | None = None
+        if task.guard is not None:
+            self._guarding = Guarding(task.guard, self._sources, self._renderer, self._batch)
         self._batches = 0  # since memory was handed back
         # Two threads: one picture is flushed to the disk while the next is compressed.
         self._writers = ThreadPoolExecutor(2, thread_name_prefix="write")
@@ -86,12 +90,13 @@ class Worker:
                 break
             made, failed = self._batch(batch, size)
             self._batches += 1
+            made, dropped = self._guarded(made, size)
             made, flagged = self._screened(made)
             # Pictures wait in memory to be written: those of two batches, and no more.
             wait(behind)
             behind = [self._writers.submit(self._writer.write, one) for one in made]
             written.extend(zip(made, behind, strict=True))
-            failures.extend([*failed, *flagged])
+            failures.extend([*failed, *dropped, *flagged])
             self._on_batch(sum(len(group) for group in batch))
         self._in_hand.put_down()
         records: list[Record] = []
@@ -173,6 +178,13 @@ class Worker:
             else:
                 made.append(Made(group[0], group[1:], one, model, one.size or size, seconds))
         return made, lost
+
+    def _guarded(self, made: list[Made], size: int) -> tuple[list[Made], list[Failure]]:
+        """Let the recipe's guard judge pictures, where the job has one."""
+        if self._guarding is None or not made:
+            return made, []
+        kept, dropped, failures = self._guarding.judged(made, size)
+        return kept, [*failures, *(_failure(row, attempt, error) for row, attempt, error in dropped)]
 
     def _screened(self, made: list[Made]) -> tuple[list[Made], list[Failure]]:
         """Ask the models' safety checkers, where the job wants it; those flagged are kept or fail."""

@@ -33,6 +33,16 @@ class Made:
     size: int
     seconds: float
     safety: str | None = None
+    judged: Judged | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a recipe's guard said: how many attempts it took, the last one's seed, and what was measured."""
+
+    attempts: int
+    seed: int
+    scores: Mapping[str, float]
 
 
 class Writer:
@@ -59,6 +69,8 @@ class Writer:
         row, model, output = made.row, made.model, self._task.output
         uses = modes.get(row.params["mode"]).USES
         params = {name: value for name, value in row.params.items() if name in uses}
+        if made.judged is not None and "seed" in params:
+            params["seed"] = made.judged.seed  # what the picture says of itself makes it again
         printed = self.fingerprint(made.size, model.hash, made.picture.degraded, params.get("accelerate"))
         tunes = self._sources.finetunes.choose(params).listing()
         texts = images.Texts(
@@ -111,6 +123,7 @@ class Writer:
             "batch_size": made.size,
             "threads": render.threads if self.device.name == "cpu" else None,
             "versions": json.dumps(self._used(params.get("accelerate")), sort_keys=True),
+            **_judged(made.judged),
             "seconds": round(made.seconds, 6),
             "run": self._task.run,
         }
@@ -128,3 +141,10 @@ class Writer:
     def _used(self, accelerate: Any) -> dict[str, str]:
         """Versions of what decides a picture's pixels: of packages for speed-ups only where it has them."""
         return {**self._versions, **acceleration.versions(accelerate)}
+
+
+def _judged(judged: Judged | None) -> dict[str, Any]:
+    if judged is None:
+        return {}
+    scores = json.dumps(dict(judged.scores), sort_keys=True) if judged.scores else None
+    return {"attempts": judged.attempts, "seed_used": judged.seed, "scores": scores}

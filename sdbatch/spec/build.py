@@ -14,7 +14,7 @@ from sdbatch.sources import files, remote
 from sdbatch.spec import references, sizes, templates
 from sdbatch.spec.axes import Reader, beside, coerced, reason_of
 from sdbatch.spec.problems import Key, Problems, near, show, unknown
-from sdbatch.spec.schema import FORMS, KEYS, LATER_SECTIONS, TABLES, Axis, JobSpec, Stage
+from sdbatch.spec.schema import FORMS, KEYS, TABLES, Axis, JobSpec, Stage
 from sdbatch.spec.settings import Sections, hooks, mapping, output, render
 
 
@@ -103,9 +103,7 @@ def build(data: Sections, origin: Origin, problems: Problems, above: Above | Non
 
 def _check_keys(data: Sections, problems: Problems) -> None:
     for key in data:
-        if key in LATER_SECTIONS:
-            problems.add((key,), "is not supported yet")
-        elif key not in KEYS:
+        if key not in KEYS:
             where = "; a free name belongs under grid:, zip: or include:" if not near(key, KEYS) else ""
             problems.add((key,), unknown(key, KEYS) + where)
 

@@ -14,6 +14,7 @@ import yaml
 from sdbatch.sources import finetunes
 from sdbatch.spec.document import resolve
 from sdbatch.spec.paths import NAMING, Move
+from sdbatch.spec.recipes import Recipe
 from sdbatch.spec.schema import Axis, JobSpec, Stage
 from sdbatch.types import Output, Render
 
@@ -79,7 +80,9 @@ def _places(job: JobSpec, move: Move) -> dict[str, Any]:
         spec["rows"] = move.path(str(job.rows))
         if job.cells_base != move.to:
             spec["rows_base"] = move.path(str(job.cells_base))
-    if job.links_base != move.to and (job.rows is not None or _names_files(job)):
+    if job.recipe is not None:
+        spec |= _recipe(job.recipe, move)
+    if job.links_base != move.to and (job.recipe is not None or job.rows is not None or _names_files(job)):
         spec["links_within"] = move.path(str(job.links_base))
     if job.parents is not None:
         spec["parents"] = move.path(str(job.parents))
@@ -88,6 +91,15 @@ def _places(job: JobSpec, move: Move) -> dict[str, Any]:
     if finetunes.folders(job.names_base):
         spec["fine_tunes"] = move.path(str(job.names_base))
     return spec
+
+
+def _recipe(recipe: Recipe, move: Move) -> dict[str, Any]:
+    """The recipe as written: its rows follow from the data set each time."""
+    own = dict(recipe.own)
+    own["input"] = move.file(own["input"])
+    if isinstance(like := own.get("similarity"), dict) and like.get("clip_model"):
+        own["similarity"] = {**like, "clip_model": move.value("clip_model", like["clip_model"])}
+    return {"recipe": recipe.name, **own}
 
 
 def _names_files(job: JobSpec) -> bool:

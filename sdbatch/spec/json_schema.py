@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdbatch.parameters import PARAMETERS, Kind, Parameter
+from sdbatch.spec.recipes import KEYS as RECIPES
 from sdbatch.spec.schema import FORMATS, HOOKS, RENDER, SAFETY, SAVED, SIGNING_KEYS, STAGES_MAX, SWITCH, WHOLE
 
 
@@ -38,6 +39,8 @@ def json_schema() -> dict[str, Any]:
 def _keys(crossed: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
     """Every key of the top level but `stages`."""
     return {
+        "recipe": {"enum": list(RECIPES), "description": "in place of mode: rows of a data set, see docs"},
+        **{key: dict(kind) for own in RECIPES.values() for key, kind in own.items()},
         "name": {"type": ["string", "null"], "description": "the job's name; by default the file's stem"},
         "rows": {"type": ["string", "null"], "description": "a table: .parquet, .csv or .jsonl"},
         "rows_base": {

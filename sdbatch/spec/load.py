@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,25 @@ from sdbatch.spec import document, stages
 from sdbatch.spec.axes import reason_of
 from sdbatch.spec.build import Origin
 from sdbatch.spec.problems import Key, Problems, show
+from sdbatch.spec.recipes import Recipe
 from sdbatch.spec.schema import TABLES, JobSpec
 
+Expand = Callable[[dict[str, Any], Path, Problems], tuple[dict[str, Any], Recipe | None]]
+"""A spec with a recipe → one without, and what became of the recipe; mistakes are noted."""
 FILE_BYTES = 4 * 2**20
 """Largest spec file."""
 
 
-def job(path: Path | str, overrides: Sequence[str] = (), *, model: str | None = None) -> JobSpec:
+def job(
+    path: Path | str, overrides: Sequence[str] = (), *, model: str | None = None, expand: Expand | None = None
+) -> JobSpec:
     """Read a job from a YAML spec, or make one of a bare .parquet, .csv or .jsonl table.
 
     Args:
         path: the file; relative paths in it start from its directory.
         overrides: `KEY=VALUE`, KEY dotted, VALUE YAML; replaces, never merges, before validation.
         model: a model in place of the spec's own.
+        expand: makes rows of a spec with a `recipe:`; None refuses those.
 
     Raises:
         SpecError: with every mistake found. One that came from an override has no file.
@@ -41,10 +47,10 @@ def job(path: Path | str, overrides: Sequence[str] = (), *, model: str | None = 
     changes = [_override(text) for text in overrides]
     if model is not None:
         changes.append((("model",), model))
-    return _job(read, Origin(path.stem, path, path.parent), shown, changes)
+    return _job(read, Origin(path.stem, path, path.parent), shown, changes, expand)
 
 
-def job_from_mapping(data: Mapping[str, Any], base: Path, name: str = "job") -> JobSpec:
+def job_from_mapping(data: Mapping[str, Any], base: Path, name: str = "job", expand: Expand | None = None) -> JobSpec:
     """Make a job of plain values, as they would stand in a spec.
 
     Args:
@@ -56,10 +62,16 @@ def job_from_mapping(data: Mapping[str, Any], base: Path, name: str = "job") -> 
         SpecError: with every mistake found.
     """
     read = document.Document(dict(data), {})
-    return _job(read, Origin(name, None, Path(os.path.abspath(base))), name, [])
+    return _job(read, Origin(name, None, Path(os.path.abspath(base))), name, [], expand)
 
 
-def _job(read: document.Document, origin: Origin, shown: str, changes: Sequence[tuple[Key, Any]]) -> JobSpec:
+def _job(
+    read: document.Document,
+    origin: Origin,
+    shown: str,
+    changes: Sequence[tuple[Key, Any]],
+    expand: Expand | None,
+) -> JobSpec:
     if not isinstance(read.value, dict):
         raise SpecError(
             [*read.problems, Problem(shown, 1, "", f"{show(read.value)} is not a mapping of keys to values")]
@@ -73,7 +85,14 @@ def _job(read: document.Document, origin: Origin, shown: str, changes: Sequence[
     if wrong:
         problems.add((), wrong)
         problems.raise_any()
-    made = stages.job(data, origin, problems)
+    recipe = None
+    if "recipe" in data:
+        if expand is None:
+            problems.add(("recipe",), "is not read here")
+            data = {key: value for key, value in data.items() if key != "recipe"}
+        else:
+            data, recipe = expand(data, origin.base, problems)
+    made = stages.job(data, origin, problems, recipe)
     problems.raise_any()
     return made
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sdbatch.parameters import PARAMETERS
+from sdbatch.spec.recipes import Recipe
 from sdbatch.types import Output
 
 SECTIONS = (
     "name", "rows", "rows_base", "links_within", "parents", "wildcards", "fine_tunes", "grid", "zip", "exclude",
     "include", "output", "safety", "render", "on_finish", "on_failure", "stages",
 )  # fmt: skip
-LATER_SECTIONS = ("recipe",)
 KEYS = (*SECTIONS, *PARAMETERS)
 """Every top-level key of this version."""
 
@@ -134,6 +134,7 @@ class JobSpec:
         render: the keys of `render:` that were given; `auto` stays.
         hooks: commands and addresses by one of `HOOKS`.
         stage: which stage this is.
+        recipe: what its rows are made by in place of a table; None where the spec has none.
         later: the stages after the first, in order; none of a stage that is not the first.
         lines: line of each key in the file, by dotted path, for what is found wrong only when rows are made.
     """
@@ -156,6 +157,7 @@ class JobSpec:
     render: Mapping[str, Any] = field(default_factory=dict)
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stage: Stage = field(default_factory=Stage)
+    recipe: Recipe | None = None
     later: tuple[JobSpec, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 

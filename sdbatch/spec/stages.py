@@ -14,6 +14,7 @@ from sdbatch.sources.parents import TAKING
 from sdbatch.spec import conditions
 from sdbatch.spec.build import Above, Origin, build, is_axis
 from sdbatch.spec.problems import Key, Problems, near, show, unknown
+from sdbatch.spec.recipes import Recipe
 from sdbatch.spec.schema import FEEDS, KEYS, STAGE_KEYS, STAGES_MAX, TOP_KEYS, WHOLE, JobSpec, Stage, Top
 from sdbatch.spec.settings import Sections
 
@@ -23,14 +24,15 @@ _NAME = re.compile(r"[^\W\d]\w{0,63}\Z")
 _TAKEN = re.compile(r"\{([^\W\d]\w*)\.([^\W\d]\w*)\}\Z")
 
 
-def job(data: Sections, origin: Origin, problems: Problems) -> JobSpec:
+def job(data: Sections, origin: Origin, problems: Problems, recipe: Recipe | None = None) -> JobSpec:
     """A whole spec, with stages or without. As `build`, of each stage; the first one holds those after it."""
     raw = data.get("stages")
     top = {key: value for key, value in data.items() if key != "stages"}
     if raw is None:
         if data.get("mode") == modes.SCORE:
             problems.add(("mode",), "score is about the pictures of another stage; write it as a stage with an input")
-        return build(top, origin, problems)
+        given = None if recipe is None else Above(Stage(), recipe.columns, {})
+        return replace(build(top, origin, problems, given), recipe=recipe)
     if not isinstance(raw, list) or not 1 <= len(raw) <= STAGES_MAX or not all(isinstance(one, dict) for one in raw):
         problems.add(("stages",), f"{show(raw)} is not a list of stages, 1 to {STAGES_MAX}, each a mapping with a name")
         return build(top, origin, problems)

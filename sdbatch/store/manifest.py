@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -35,6 +36,8 @@ _TAIL = [
     ("threads", pa.int64()),
     ("versions", pa.string()),
     ("scores", pa.string()),
+    ("attempts", pa.int64()),
+    ("seed_used", pa.int64()),
     ("seconds", pa.float64()),
     ("finished_at", pa.string()),
     ("run", pa.string()),
@@ -64,7 +67,8 @@ def record(row: Row, uses: frozenset[str], made: dict[str, Any]) -> Record:
         line[name] = json.dumps(value, sort_keys=True) if parameter.kind == "json" and value is not None else value
     line.update({f"field_{name}": value for name, value in row.fields.items()})
     line.update({f"{name}_template": text for name, text in row.templates.items() if text != line[name]})
-    return {**line, "parent_id": parents.of(row.params), **made, "schema_version": SCHEMA_VERSION}
+    above = parents.of(row.params) or row.fields.get("parent_id")
+    return {**line, "parent_id": above, **made, "schema_version": SCHEMA_VERSION}
 
 
 def parameters(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +90,9 @@ def parameters(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def row(line: Mapping[str, Any], params: Mapping[str, Any]) -> Row:
-    """The row that a manifest line is of, with these parameters."""
+    """The row that a manifest line is of, with these parameters; the seed is the one that its picture was made with."""
+    if line.get("seed_used") is not None:
+        params = {**params, "seed": line["seed_used"]}
     fields = {name.removeprefix("field_"): value for name, value in line.items() if name.startswith("field_")}
     templates = {name: line.get(f"{name}_template") or params[name] for name in ("prompt", "negative_prompt")}
     return Row(line["id"], line["row"], line["stage"], line["path"], params, fields, templates)
@@ -115,6 +121,10 @@ class Done:
 
     def __len__(self) -> int:
         return self.count
+
+    def with_more(self, lines: Lines) -> Done:
+        """With rows besides that are settled without a line."""
+        return Done(self.count + len(lines[0]), self.free, lambda: itertools.chain(self.lines(), [lines]))
 
 
 class Manifest:

@@ -65,7 +65,7 @@ def test_every_mistake_is_told_with_its_line(write: Write) -> None:
         "scheduler": (5, "did you mean 'euler'"),
         "prompt": (6, "not a format"),
         "stages": (7, "not a list of stages"),
-        "recipe": (8, "not supported yet"),
+        "recipe": (8, "not read here"),
         "width": (9, "multiple of 8"),
         "grid.seed": (11, "a list of values, or a mapping with one of range, linspace, random, file, glob"),
         "grid.height": (12, "multiple of 8"),

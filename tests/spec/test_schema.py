@@ -9,9 +9,11 @@ import jsonschema
 import pytest
 import yaml
 
+from sdbatch import recipes
 from sdbatch.errors import SpecError
 from sdbatch.spec import load
 from sdbatch.spec.json_schema import json_schema
+from sdbatch.spec.recipes import KEYS as RECIPES
 from sdbatch.spec.schema import KEYS
 
 GOOD: list[dict[str, Any]] = [
@@ -47,7 +49,8 @@ BAD: list[dict[str, Any]] = [
 def test_it_is_a_schema_that_knows_every_key() -> None:
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert set(schema["properties"]) == set(KEYS)
+    own = {key for keys in RECIPES.values() for key in keys}
+    assert set(schema["properties"]) == {*KEYS, "recipe", *own}
 
 
 @pytest.mark.parametrize("data", GOOD)
@@ -68,4 +71,4 @@ def test_every_job_of_the_repository_fits() -> None:
     jobs = Path(__file__).parents[2] / "jobs"
     for path in jobs.glob("*.yaml"):
         jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), json_schema())
-        load.job(path)
+        load.job(path, expand=recipes.expand)

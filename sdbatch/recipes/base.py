@@ -1,0 +1,135 @@
+"""What recipes share: the rows of a data set, and the guards that judge what was made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdbatch.parameters import PARAMETERS, SEED_MAX
+from sdbatch.sources import decode
+from sdbatch.sources.datasets import Item
+from sdbatch.sources.hashes import HashCache
+from sdbatch.spec import ids
+
+Pixels = NDArray[np.uint8]
+TAKEN = ("prompt", "negative_prompt", "strength", "mask")
+"""Columns of a data set that are parameters; others of a parameter's name become `data_NAME`."""
+PARENT = ("parent_id", "parent_sha256", "parent_width", "parent_height")
+"""Free columns that say what a row was made from."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a guard says of a picture.
+
+    Attributes:
+        outcome: keep it, make it again otherwise, or drop it.
+        scores: what was measured.
+    """
+
+    outcome: Literal["keep", "again", "drop"] = "keep"
+    why: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+class Guard(Protocol):
+    """Judges pictures in the worker; travels to it, so it is made of plain values.
+
+    Attributes:
+        tries: how often a row is made at most.
+        clip_model: a CLIP model that compares a picture with its parent; None for none.
+    """
+
+    tries: int
+    clip_model: str | None
+
+    def judge(self, made: Pixels, parent: Pixels, clip: float | None) -> Verdict:
+        """Judge a picture by its parent, brought to the same size.
+
+        Args:
+            made, parent: (height, width, 3).
+            clip: the cosine between CLIP's embeddings of both, where a model is named.
+        """
+
+
+def seed(*parts: Any) -> int:
+    """A seed that follows from these values alone: blake2b over their JSON, its first 4 bytes, little-endian."""
+    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") & SEED_MAX
+
+
+def again(first: int, attempt: int) -> int:
+    """The seed of a row's later attempt, counted from 2."""
+    return first if attempt == 1 else seed("again", first, attempt)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An input of a recipe.
+
+    Attributes:
+        name: its path as rows name it.
+        sha256: of its file.
+        size: width and height, upright.
+        columns: the data set's, as text.
+    """
+
+    item: Item
+    name: str
+    sha256: str
+    size: tuple[int, int]
+    columns: Mapping[str, str | None]
+
+    @property
+    def id(self) -> str:
+        """What its children's `parent_id` is: the first 20 digits of its sha256."""
+        return self.sha256[:20]
+
+    def cells(self) -> dict[str, Any]:
+        """The columns of PARENT."""
+        return dict(zip(PARENT, (self.id, self.sha256, str(self.size[0]), str(self.size[1])), strict=True))
+
+
+def parents(items: Iterable[Item], base: Path) -> list[Parent]:
+    """Hash and measure a data set's pictures.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    cache = HashCache()
+    found = []
+    for item in items:
+        size = decode.size(item.path)
+        columns = {named(name): text(value) for name, value in item.columns.items()}
+        found.append(Parent(item, seen(item.path, base), cache.sha256(item.path), size, columns))
+    cache.save()
+    return found
+
+
+def seen(path: Path, base: Path) -> str:
+    """A path as a spec in `base` names it: relative where it lies below, else absolute."""
+    whole = Path(os.path.abspath(path))
+    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)
+
+
+def named(column: str) -> str:
+    """A data set's column as a row has it."""
+    free = column not in PARAMETERS and column not in (*PARENT, "variation", "id", "row", "path", "index")
+    return column if (free and "." not in column) or column in TAKEN else f"data_{column.replace('.', '_')}"
+
+
+def text(value: Any) -> str | None:
+    """A cell as text; lists and mappings as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, sort_keys=True, default=str)
+    return ids.canonical(value) if isinstance(value, (int, float, bool)) else str(value)

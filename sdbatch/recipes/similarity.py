@@ -1,0 +1,87 @@
+"""A guard: a picture must be like its parent, and must not be its copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sdbatch.recipes.base import Pixels, Verdict
+from sdbatch.spec.problems import Problems, show, unknown
+
+TRIES = 4
+_KEYS = ("ssim", "clip", "clip_model", "tries")
+Band = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Two bands.
+
+    Attributes:
+        ssim: least and most structural similarity (Wang et al., 2004) of a picture and its parent; None asks for none.
+        clip: least and most cosine between CLIP's embeddings of both; None asks for none.
+        tries: how often a row is made at most.
+    """
+
+    ssim: Band | None = None
+    clip: Band | None = None
+    clip_model: str | None = None
+    tries: int = TRIES
+
+    def judge(self, made: Pixels, parent: Pixels, clip: float | None) -> Verdict:
+        """See `Guard.judge`."""
+        scores = {"ssim": structural(made, parent)}
+        if clip is not None:
+            scores["clip_parent"] = round(clip, 6)
+        for name, band, value in (("ssim", self.ssim, scores["ssim"]), ("clip", self.clip, clip)):
+            if band is None or value is None or band[0] <= value <= band[1]:
+                continue
+            far = "far from" if value < band[0] else "close to"
+            said = f"too {far} its parent: {name} {value:.4f}, allowed are {band[0]:g} to {band[1]:g}"
+            return Verdict("again", said, scores)
+        return Verdict("keep", "", scores)
+
+
+def structural(one: Pixels, other: Pixels) -> float:
+    """Mean structural similarity over windows of 7 × 7 and three channels, of two pictures of one size."""
+    from skimage import metrics
+
+    side = min(7, *one.shape[:2])
+    side -= 1 - side % 2  # a window has a middle
+    return round(float(metrics.structural_similarity(one, other, win_size=side, channel_axis=2, data_range=255)), 6)
+
+
+def guard(given: Any, distinct: Any, problems: Problems) -> Similarity | None:
+    """Read `similarity:`; None where there is none."""
+    if distinct is not None and (not isinstance(distinct, int) or isinstance(distinct, bool) or distinct < 1):
+        problems.add(("distinct",), f"{show(distinct)} is not a whole number of at least 1")
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        problems.add(("similarity",), f"{show(given)} is not such as {{ssim: [0.2, 0.95], tries: 4}}")
+        return None
+    for key in given.keys() - {*_KEYS}:
+        problems.add(("similarity", key), unknown(key, _KEYS))
+    bands = {name: _band(name, given.get(name), problems) for name in ("ssim", "clip")}
+    model, tries = given.get("clip_model"), given.get("tries", TRIES)
+    if (bands["clip"] is None) != (model is None):
+        problems.add(("similarity",), "clip and clip_model go together: the band, and the model that measures it")
+    if model is not None and not isinstance(model, str):
+        problems.add(("similarity", "clip_model"), f"{show(model)} is not a model's name")
+    if not isinstance(tries, int) or isinstance(tries, bool) or not 1 <= tries <= 100:
+        problems.add(("similarity", "tries"), f"{show(tries)} is not a whole number from 1 to 100")
+        tries = TRIES
+    return Similarity(bands["ssim"], bands["clip"], model, tries)
+
+
+def _band(name: str, given: Any, problems: Problems) -> Band | None:
+    if given is None:
+        return None
+    number = isinstance(given, Sequence) and len(given) == 2 and all(
+        isinstance(one, (int, float)) and not isinstance(one, bool) for one in given
+    )  # fmt: skip
+    if not number or not -1 <= given[0] < given[1] <= 1:
+        problems.add(("similarity", name), f"{show(given)} is not a band such as [0.2, 0.95], within -1 to 1")
+        return None
+    return float(given[0]), float(given[1])
