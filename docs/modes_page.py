@@ -42,6 +42,14 @@ models): a cell that the mask touches is repainted, and what lies outside the ma
 `padding_mask_crop: 32` repaints only the mask's box and 32 pixels around it, enlarged to `width` × `height`, which
 gives small masks the model's full resolution. The picture keeps its own size.
 
+`masked_content: fill` shows the model what is around in place of what is masked: the part is filled before anything is
+scaled, cut or encoded, so that nothing of it is left in what is made.
+
+## redact
+
+No model: what `mask` selects is hidden by `redaction`. `fill` puts there what is around, smoothly, and nothing of the
+part is left; `blur` and `pixelate` (6 squares along the shorter side) keep a coarse trace of it. The rest stays bit for bit.
+
 ## outpaint
 
 `outpaint: {left: 64, bottom: 32}` adds pixels to sides; the picture itself survives bit for bit. Next to the seam, over

@@ -9,6 +9,8 @@ SdbatchError                70  a bug, unless a subclass says otherwise
 |-- BusyError               75  another run holds the directory
 `-- RowError                 1  one row cannot be made; recorded, the others go on
     |-- InputError           1  a picture that the row reads is missing or broken
+    |   `-- ReviewError      1  nothing was found in the picture that is to be hidden: somebody must look at it
+    |-- WithheldError        1  a picture could not be made such that nobody is recognised; it is not written
     |-- DroppedError         0  a recipe's guard drops the picture; recorded, and the row counts as settled
     |-- FlaggedError         1  the model's safety checker flagged the picture, and `safety: drop` drops it
     `-- PictureError         1  the model gave NaN or a picture of one value
@@ -96,6 +98,14 @@ class RowError(SdbatchError):
 
 class InputError(RowError):
     """A picture that the row reads is missing or broken."""
+
+
+class ReviewError(InputError):
+    """Nothing was found in a picture that is to be hidden: somebody must look at it."""
+
+
+class WithheldError(RowError):
+    """A picture could not be made such that nobody is recognised in it; it is not written."""
 
 
 class DroppedError(RowError):

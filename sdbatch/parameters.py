@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Kind = Literal["text", "int", "float", "json"]
 
-MODES = ("txt2img", "img2img", "inpaint", "outpaint", "depth2img", "controlnet", "upscale", "score")
+MODES = ("txt2img", "img2img", "inpaint", "outpaint", "depth2img", "controlnet", "upscale", "redact", "score")
 SCHEDULERS = (
     "ddim", "ddpm", "deis", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s", "dpmpp_3m_sde", "dpmpp_sde",
     "euler", "euler_a", "heun", "lcm", "lms", "pndm", "unipc",
@@ -96,6 +96,10 @@ PARAMETERS: dict[str, Parameter] = _table(
     Parameter("clip_skip", "int", None, "text encoder layers left out at the end", low=0, high=32),
     Parameter("image", "text", None, "the input picture"),
     Parameter("mask", "json", None, "what to repaint: a picture (white), a box [x, y, w, h], alpha, or {color: ...}"),
+    Parameter("masked_content", "text", "original", "what the model is shown of the masked part: it, or what is around",
+              choices=("original", "fill")),
+    Parameter("redaction", "text", "fill", "how mode redact hides the masked part",
+              choices=("fill", "blur", "pixelate")),
     Parameter("mask_feather", "int", 0, "pixels inside the mask over which old fades into new", low=0, high=1024,
               nullable=False),
     Parameter("padding_mask_crop", "int", None, "repaint only the mask's box and this many pixels around it, enlarged",

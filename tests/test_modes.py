@@ -27,7 +27,8 @@ def test_the_modes_of_this_version() -> None:
 def test_a_mode_uses_parameters_that_there_are(name: str) -> None:
     mode = modes.get(name)
     assert PARAMETERS.keys() >= mode.USES
-    assert {"mode"} if name == modes.SCORE else {"model", "mode", "prompt", "seed", "steps", "scheduler"} <= mode.USES
+    denoises = {"model", "mode", "prompt", "seed", "steps", "scheduler"}
+    assert ({"mode", "image"} if mode.PIPELINES == {"sd": ""} else denoises) <= mode.USES
     assert {*mode.NEEDS, *mode.SIZED, *mode.CHECKED} <= mode.USES | {"width", "height"}
     assert mode.PICTURE is None or mode.PICTURE in mode.USES
     assert mode.PIPELINES and mode.ABOUT
@@ -65,7 +66,9 @@ def test_a_modes_arguments_are_those_of_its_pipeline(name: str) -> None:
 @pytest.mark.parametrize("kind", ["sd", "sdxl", "sd-inpaint", "sd-depth", "sd-upscale", "realesrgan"])
 def test_a_kind_of_model_fits_the_modes_that_have_a_pipeline_for_it(kind: str) -> None:
     assert modes.fitting(kind) == tuple(
-        name for name in modes.available() if kind in modes.get(name).PIPELINES and name != modes.SCORE
+        name
+        for name in modes.available()
+        if kind in modes.get(name).PIPELINES and modes.get(name).PIPELINES != {"sd": ""}
     )
     assert modes.fitting(kind)
 

@@ -102,7 +102,12 @@ def available() -> list[str]:
 
 def fitting(kind: str) -> tuple[str, ...]:
     """The modes that a kind of model can do."""
-    return tuple(name for name in available() if name != SCORE and kind in get(name).PIPELINES)
+    return tuple(name for name in available() if get(name).PIPELINES.get(kind) is not None and not _plain(name))
+
+
+def _plain(name: str) -> bool:
+    """Whether a mode has no use for a model."""
+    return get(name).PIPELINES == {"sd": ""}
 
 
 def sized_by_picture(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:

@@ -14,7 +14,9 @@ PIPELINES = {
     "sdxl": "StableDiffusionXLInpaintPipeline",
     "sdxl-inpaint": "StableDiffusionXLInpaintPipeline",
 }
-USES = COMMON | set("width height image mask strength fit mask_feather padding_mask_crop accelerate".split())
+USES = COMMON | set(
+    "width height image mask strength fit masked_content mask_feather padding_mask_crop accelerate".split()
+)
 NEEDS = ("image", "mask")
 SIZED = ("width", "height", "fit", "padding_mask_crop")
 PICTURE: str | None = "image"

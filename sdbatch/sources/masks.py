@@ -4,6 +4,7 @@
 [x, y, width, height]                   a box in pixels of the picture
 {color: "#00ff00", tolerance: 30}       the pixels of a colour, and of those near it
 "alpha" or {alpha: true}                the pixels that are transparent
+{faces: true}                           what a detector finds; see `faces`
 {invert: MASK}                          all but those
 """
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 ALLOWED = (
     "a mask is a picture's path, a box [x, y, width, height], {color: '#00ff00', tolerance: 30}, alpha, "
-    "or {invert: MASK}"
+    "{faces: true}, or {invert: MASK}"
 )
 TOLERANCE = 0
 """Of a colour key that gives none: the very colour."""
@@ -51,6 +52,11 @@ def content(value: Any, hash_of: Callable[[str], str]) -> Any:
         return {"invert": content(value["invert"], hash_of)}
     if isinstance(value, dict) and "alpha" in value:
         return "alpha"
+    if isinstance(value, dict) and "faces" in value:
+        from sdbatch.sources import faces
+
+        detector, threshold, margin, _ = faces.settings(value["faces"])
+        return {"faces": [faces.installed(detector), threshold, margin]}
     if isinstance(value, dict) and "color" in value:
         return {"color": str(value["color"]).lower(), "tolerance": value.get("tolerance", TOLERANCE)}
     return {"picture": hash_of(value)} if isinstance(value, str) and value != "alpha" else value
@@ -91,7 +97,7 @@ def read(
     if wrong:
         raise InputError(f"mask: {wrong}")
     mask = _made(value, picture, size, lambda name: files.reached(base, name, within), pixels)
-    if not mask.any():
+    if not mask.any() and not (isinstance(value, dict) and "faces" in value):
         raise InputError(f"mask {_show(value)} selects no pixel of {files.show(picture)}")
     return mask
 
@@ -108,6 +114,8 @@ def _made(
         return inner
     if isinstance(value, list):
         return _box(value, size)
+    if isinstance(value, dict) and "faces" in value:
+        return _faces(value["faces"], picture, pixels)
     if isinstance(value, dict) and "color" in value:
         return _key(value, picture, pixels)
     if value == "alpha" or isinstance(value, dict):
@@ -144,6 +152,17 @@ def _key(value: dict[str, Any], picture: Path, pixels: NDArray[np.uint8] | None)
         off = pixels[..., channel].astype(np.int32) - int(text, 16)
         far += off * off
     return np.where(far <= tolerance * tolerance, 255, 0).astype(np.uint8)
+
+
+def _faces(given: Any, picture: Path, pixels: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    from sdbatch.sources import faces, pictures
+
+    detector, threshold, margin, kept = faces.settings(given)
+    pixels = pictures.read(picture) if pixels is None else pixels
+    found = faces.find(pixels, detector, threshold)
+    if not found and not kept:
+        raise faces.nothing(files.show(picture))
+    return faces.mask(pixels, found, margin)
 
 
 def _transparent(picture: Path) -> NDArray[np.uint8]:
@@ -196,6 +215,10 @@ def _problem(value: Any, depth: int) -> str | None:
         return _problem(value["invert"], depth + 1)
     if value.keys() == {"alpha"}:
         return None if value["alpha"] is True else f"alpha: {_show(value['alpha'])} is not true"
+    if value.keys() == {"faces"}:
+        from sdbatch.sources import faces
+
+        return faces.problem(value["faces"])
     if "color" in value and value.keys() <= {"color", "tolerance"}:
         return _key_problem(value)
     return f"{_show(value)} is no mask; {ALLOWED}"

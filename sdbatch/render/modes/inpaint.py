@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from sdbatch.errors import InputError
 from sdbatch.render.batch import Batch, Context, Picture
 from sdbatch.render.inpainting import Masked, repaint
 from sdbatch.render.pasting import paste
+from sdbatch.render.redacting import filled
 from sdbatch.sources import pictures
 from sdbatch.types import Row
 
@@ -40,11 +42,15 @@ def prepare(row: Row, context: Context) -> Prepared:
     name, width, height = params["image"], params["width"], params["height"]
     whole, mask = context.inputs.original(name), context.inputs.mask(params["mask"], name)
     key: tuple[Any, ...] = (context.inputs.content(name), width, height, params["fit"], "latents")
+    fill = params["masked_content"] == "fill"
+    if fill:  # before anything is cut, scaled or encoded: from here on nothing knows what was there
+        whole = filled(whole, mask)
+        key = (*key, "fill", hashlib.sha256(np.packbits(mask).tobytes()).hexdigest())
     if params["padding_mask_crop"] is None:
-        whole = context.picture(name)
+        whole = pictures.fit(whole, width, height, params["fit"]) if fill else context.picture(name)
         grey = pictures.fit(mask.astype(np.uint8) * 255, width, height, params["fit"], "nearest")
         mask = np.asarray(grey >= 128)
-        if not mask.any():
+        if not mask.any() and not _may_be_empty(params["mask"]):
             raise InputError(f"{name}: at {width} x {height} nothing of the mask is left")
         return Prepared(whole, mask, Masked(whole, mask, key), None)
     box = _box(mask, width, height, params["padding_mask_crop"])
@@ -52,6 +58,11 @@ def prepare(row: Row, context: Context) -> Prepared:
     part = pictures.fit(whole[top:bottom, left:right], width, height, "resize")
     seen = pictures.fit(mask[top:bottom, left:right].astype(np.uint8) * 255, width, height, "resize", "nearest")
     return Prepared(whole, mask, Masked(part, np.asarray(seen >= 128), (*key, box)), box)
+
+
+def _may_be_empty(mask: Any) -> bool:
+    """Whether a picture without faces is let through as it is."""
+    return isinstance(mask, dict) and "faces" in mask
 
 
 def draw(batch: Batch, prepared: Sequence[Prepared]) -> list[Picture]:
