@@ -48,7 +48,8 @@ scaled, cut or encoded, so that nothing of it is left in what is made.
 ## redact
 
 No model: what `mask` selects is hidden by `redaction`. `fill` puts there what is around, smoothly, and nothing of the
-part is left; `blur` and `pixelate` (6 squares along the shorter side) keep a coarse trace of it. The rest stays bit for bit.
+part is left; `blur` and `pixelate` (6 squares along the shorter side) keep a coarse trace of it. The rest stays bit
+for bit.
 
 ## outpaint
 

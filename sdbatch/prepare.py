@@ -146,10 +146,17 @@ def job(
     begun = directory.runs()
     first = begun[0] if begun else None
     sources = Sources(
-        spec.base, _pins(begun), spec.fine_tunes, spec.links_within, (spec.parents or directory.path).absolute()
+        spec.base,
+        _pins(begun),
+        spec.fine_tunes,
+        spec.links_within,
+        (spec.parents or directory.path).absolute(),
+        None if spec.recipe is None else spec.recipe.hidden,
     )
     made = rows(spec, sources)
     origin = remote.url(source) or str(source.absolute())
+    if spec.recipe is not None and spec.recipe.hidden is not None:
+        origin = source.name  # of where things lie nothing is kept
     if first and not adopt and source.absolute() != (directory.path / JOB).absolute():
         _same_job(first, spec.name, origin, directory)
     render = _render(spec, first, allow_mixed, directory)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbatch.recipes import anonymize
 from sdbatch.sources import remote
 from sdbatch.store.directory import RunDirectory
 
@@ -15,12 +16,13 @@ SPEC = "recipe.yaml"
 """The spec's name in the run directory."""
 
 
-def recipe(name: str, given: str, directory: Path, keys: Mapping[str, Any]) -> Path:
+def recipe(name: str, given: str, directory: Path, keys: Mapping[str, Any], *, key_file: Path | None = None) -> Path:
     """Write a job with a recipe into its run directory; the same keys make the same job.
 
     Args:
         given: the data set, from the working directory.
         keys: of the spec.
+        key_file: where it is given, neither it nor the data set is named in the spec, but in the environment.
 
     Returns:
         the spec's path.
@@ -30,8 +32,15 @@ def recipe(name: str, given: str, directory: Path, keys: Mapping[str, Any]) -> P
     """
     target = RunDirectory(directory)
     home = Path(os.path.abspath(directory))
-    seen = given if remote.is_url(given) else os.path.relpath(os.path.abspath(given), home).replace(os.sep, "/")
-    spec = {"name": home.name, "recipe": name, "input": seen, **keys}
+    places: dict[str, Any]
+    if key_file is None:
+        there = os.path.abspath(given)
+        places = {"input": given if remote.is_url(given) else os.path.relpath(there, home).replace(os.sep, "/")}
+    else:
+        os.environ[anonymize.PLACES["input"]] = os.path.abspath(given)
+        os.environ[anonymize.PLACES["key_file"]] = os.path.abspath(key_file)
+        places = {place: f"${{{place.upper()}}}" for place in anonymize.PLACES}
+    spec = {"name": home.name, "recipe": name, **places, **keys}
     # JSON is YAML, and says every value as it is.
     target.store.replace(SPEC, (json.dumps(spec, indent=2, ensure_ascii=False) + "\n").encode())
     return directory / SPEC

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sdbatch import modes
 from sdbatch.sources import files, finetunes, masks, parents, remote
+from sdbatch.sources.hidden import Hidden
 from sdbatch.sources.names import Sources
 from sdbatch.spec.paths import MODELS, PICTURES
 
@@ -33,6 +34,7 @@ class Place:
     Attributes:
         pins: (hub model, commit) pairs.
         run: the run directory, for pictures of earlier stages.
+        hidden: inputs that go by other names.
     """
 
     base: Path
@@ -40,10 +42,11 @@ class Place:
     home: Path | None
     pins: tuple[tuple[str, str | None], ...]
     run: Path | None = None
+    hidden: Hidden | None = field(default=None, compare=False)
 
     def sources(self) -> Sources:
         """A finder of names here."""
-        return Sources(self.base, dict(self.pins), self.home, self.within, self.run)
+        return Sources(self.base, dict(self.pins), self.home, self.within, self.run, self.hidden)
 
 
 def inputs(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -74,11 +77,15 @@ def there(base: Path, text: str) -> bool:
         return False
 
 
-def noted(directory: Path, folder: Path) -> dict[str, str]:
-    """A folder as runs.jsonl has it: seen from the run directory, which may be moved with it, and as it is."""
-    whole = os.path.abspath(folder)
-    relative = os.path.relpath(whole, directory.absolute()).replace(os.sep, "/")
-    return {"relative": relative, "absolute": remote.url(folder) or whole}
+def noted(directory: Path, folder: Path, *, whole: bool = True) -> dict[str, str]:
+    """A folder as runs.jsonl has it: seen from the run directory, which may be moved with it, and as it is.
+
+    Args:
+        whole: whether the latter may be told.
+    """
+    there = os.path.abspath(folder)
+    relative = os.path.relpath(there, directory.absolute()).replace(os.sep, "/")
+    return {"relative": relative, **({"absolute": remote.url(folder) or there} if whole else {})}
 
 
 def of_run(directory: Path, run: Mapping[str, Any], named: Iterable[str]) -> Place:

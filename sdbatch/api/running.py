@@ -133,12 +133,13 @@ def _begin(job: prepare.Job, stages: Sequence[staging.Stage], name: str, command
 def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any]:
     from sdbatch import __version__
 
+    hidden = job.spec.recipe is not None and job.spec.recipe.hidden is not None
     return {
         "run": name,
         "job": job.spec.name,
         "spec": job.origin,
-        "base": places.noted(job.directory.path, job.spec.base),
-        "links_within": places.noted(job.directory.path, job.spec.links_base),
+        "base": places.noted(job.directory.path, job.spec.base, whole=not hidden),
+        "links_within": places.noted(job.directory.path, job.spec.links_base, whole=not hidden),
         "fine_tunes": None if job.spec.fine_tunes is None else places.noted(job.directory.path, job.spec.fine_tunes),
         "parents": None if job.spec.parents is None else places.noted(job.directory.path, job.spec.parents),
         "render": asdict(job.render),
@@ -147,7 +148,7 @@ def _about(job: prepare.Job, name: str, command: Sequence[str]) -> dict[str, Any
         "memory": job.memory,
         "versions": {"sdbatch": __version__, "python": sys.version.split()[0], **device.versions()},
         "models": [{"name": m.name, "revision": m.revision, "hash": m.hash} for m in job.sources.models.found()],
-        "command": list(command),
+        "command": list(command[:2] if hidden else command),
         "pid": os.getpid(),
     }
 

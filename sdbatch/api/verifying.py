@@ -6,22 +6,23 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sdbatch import errors
+from sdbatch import errors, prepare
 from sdbatch.api import amounts, places
 from sdbatch.api.again import WITHIN, Again, Verified
 from sdbatch.api.comparing import DIFFERENT, EXACT, FAILED
 from sdbatch.api.places import Place
 from sdbatch.parameters import PARAMETERS
+from sdbatch.sources.hidden import Hidden
 from sdbatch.spec.keys import SHARED
 from sdbatch.spec.paths import NAMING
-from sdbatch.store.directory import RunDirectory
+from sdbatch.store.directory import JOB, RunDirectory
 from sdbatch.store.manifest import parameters
 
 TOLERANCE = 2.0
@@ -150,6 +151,7 @@ def _places(path: Path, runs: Mapping[str, Mapping[str, Any]], table: pa.Table) 
     """Where what each run's rows name lies now."""
     columns = ["mode", *sorted(NAMING)]
     found = {}
+    hidden = _hidden(path)
     for run in pc.unique(table.column("run")).to_pylist():
         lines = table.filter(pc.equal(table.column("run"), run)).select(columns).group_by(columns).aggregate([])
         named: list[str] = []
@@ -159,5 +161,18 @@ def _places(path: Path, runs: Mapping[str, Mapping[str, Any]], table: pa.Table) 
                     named += places.named(parameters(line))
                 except (ValueError, errors.UsageError):
                     continue  # its row will say why
-        found[run] = places.of_run(path, runs.get(run, {}), named)
+        found[run] = replace(places.of_run(path, runs.get(run, {}), named), hidden=hidden)
     return found
+
+
+def _hidden(path: Path) -> Hidden | None:
+    """The inputs of a directory that keeps no names; whoever verifies it must have them.
+
+    Raises:
+        SpecError: they are not given.
+    """
+    text = RunDirectory(path).store.read(JOB) or b""
+    if b"recipe: anonymize" not in text:
+        return None
+    recipe = prepare.job(path / JOB, out=path, allow_mixed=True, adopt=True).spec.recipe
+    return None if recipe is None else recipe.hidden

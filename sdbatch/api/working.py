@@ -158,6 +158,7 @@ class Work:
             within=None if job.spec.links_within is None else remote.sent(job.spec.links_within),
             parents=None if job.spec.parents is None else remote.sent(job.spec.parents),
             guard=None if job.spec.recipe is None else job.spec.recipe.guard,
+            hidden=None if job.spec.recipe is None else job.spec.recipe.hidden,
         )
         asked = (self.options.actors or 1) > 1 or bool(self.options.ray_address) or self.options.recycle is not None
         if self.options.executor == "ray" or (self.options.executor == "auto" and (asked or job.hardware.count > 1)):

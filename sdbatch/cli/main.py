@@ -22,6 +22,7 @@ COMMANDS = (
     "replay",
     "import_",
     "augment",
+    "anonymize",
     "export",
     "sheet",
     "init",

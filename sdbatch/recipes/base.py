@@ -18,8 +18,10 @@ from sdbatch.sources import decode
 from sdbatch.sources.datasets import Item
 from sdbatch.sources.hashes import HashCache
 from sdbatch.spec import ids
+from sdbatch.types import Row
 
 Pixels = NDArray[np.uint8]
+Region = NDArray[np.bool_]
 TAKEN = ("prompt", "negative_prompt", "strength", "mask")
 """Columns of a data set that are parameters; others of a parameter's name become `data_NAME`."""
 PARENT = ("parent_id", "parent_sha256", "parent_width", "parent_height")
@@ -45,19 +47,27 @@ class Guard(Protocol):
 
     Attributes:
         tries: how often a row is made at most.
+        lost: what a row is that no attempt made well.
         clip_model: a CLIP model that compares a picture with its parent; None for none.
     """
 
-    tries: int
     clip_model: str | None
 
-    def judge(self, made: Pixels, parent: Pixels, clip: float | None) -> Verdict:
+    @property
+    def tries(self) -> int: ...
+
+    def judge(self, made: Pixels, parent: Pixels, clip: float | None, region: Region | None) -> Verdict:
         """Judge a picture by its parent, brought to the same size.
 
         Args:
             made, parent: (height, width, 3).
-            clip: the cosine between CLIP's embeddings of both, where a model is named.
+            clip: the cosine between CLIP's embeddings of both, or of their boxes around `region`, where a model is
+                named.
+            region: (height, width), what was repainted; None where that is all.
         """
+
+    def again(self, row: Row, attempt: int) -> Row:
+        """A row as it is to be made in a later attempt, counted from 2; only its parameters differ."""
 
 
 def seed(*parts: Any) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sdbatch.recipes.base import Pixels, Verdict
+from sdbatch.recipes.base import Pixels, Region, Verdict, again
 from sdbatch.spec.problems import Problems, show, unknown
+from sdbatch.types import Row
 
 TRIES = 4
 _KEYS = ("ssim", "clip", "clip_model", "tries")
@@ -29,7 +30,7 @@ class Similarity:
     clip_model: str | None = None
     tries: int = TRIES
 
-    def judge(self, made: Pixels, parent: Pixels, clip: float | None) -> Verdict:
+    def judge(self, made: Pixels, parent: Pixels, clip: float | None, region: Region | None = None) -> Verdict:
         """See `Guard.judge`."""
         scores = {"ssim": structural(made, parent)}
         if clip is not None:
@@ -41,6 +42,10 @@ class Similarity:
             said = f"too {far} its parent: {name} {value:.4f}, allowed are {band[0]:g} to {band[1]:g}"
             return Verdict("again", said, scores)
         return Verdict("keep", "", scores)
+
+    def again(self, row: Row, attempt: int) -> Row:
+        """Another seed."""
+        return replace(row, params={**row.params, "seed": again(int(row.params["seed"]), attempt)})
 
 
 def structural(one: Pixels, other: Pixels) -> float:

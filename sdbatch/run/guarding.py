@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sdbatch.errors import DroppedError, InputError, RowError
-from sdbatch.recipes.base import Guard, Pixels, Verdict, again
+import numpy as np
+
+from sdbatch.errors import DroppedError, InputError, RowError, WithheldError
+from sdbatch.recipes.anonymity import Unrecognised, cut
+from sdbatch.recipes.base import Guard, Pixels, Verdict
 from sdbatch.render.renderer import Renderer
 from sdbatch.run.writing import Judged, Made
 from sdbatch.sources import pictures
@@ -27,6 +30,7 @@ class Guarding:
     """
 
     def __init__(self, guard: Guard, sources: Sources, renderer: Renderer, render: Render) -> None:
+        self._lost = WithheldError if isinstance(guard, Unrecognised) else DroppedError
         self._guard, self._sources, self._renderer, self._render = guard, sources, renderer, render
 
     def judged(self, made: Sequence[Made], size: int) -> tuple[list[Made], list[tuple[Row, int, RowError]], list[Any]]:
@@ -46,12 +50,12 @@ class Guarding:
                 group = rows[one.row.id]
                 verdict = self._verdict(one)
                 if verdict.outcome == "keep":
-                    judged = Judged(attempt, int(one.row.params["seed"]), verdict.scores)
+                    judged = Judged(attempt, _changed(group[0], one.row), verdict.scores)
                     kept.append(replace(one, row=group[0], twins=group[1:], judged=judged))
                 elif verdict.outcome == "again" and attempt < self._guard.tries:
-                    later.append(tuple(_with_seed(row, attempt + 1) for row in group))
+                    later.append(tuple(self._guard.again(row, attempt + 1) for row in group))
                 else:
-                    error = DroppedError(f"{verdict.why}; {attempt} attempts")
+                    error = self._lost(f"{verdict.why}; {attempt} attempts")
                     dropped += [(row, attempt, error) for row in group]
             attempt += 1
             waiting = []
@@ -63,8 +67,13 @@ class Guarding:
     def _verdict(self, one: Made) -> Verdict:
         parent = self._parent(one)
         model = self._guard.clip_model
-        clip = None if model is None else self._renderer.alike(model, one.picture.pixels, parent)
-        return self._guard.judge(one.picture.pixels, parent, clip)
+        made, mask = one.picture.pixels, one.picture.beside.get("mask")
+        region = None if mask is None or mask.shape != made.shape[:2] else np.asarray(mask >= 128)
+        pair = made, parent
+        if region is not None and region.any():
+            pair = cut(made, parent, region)
+        clip = None if model is None else self._renderer.alike(model, *pair)
+        return self._guard.judge(made, parent, clip, region)
 
     def _parent(self, one: Made) -> Pixels:
         """The picture that a row was made from, at the size of what was made."""
@@ -77,5 +86,7 @@ class Guarding:
             return pictures.fit(found, width, height, "resize")
 
 
-def _with_seed(row: Row, attempt: int) -> Row:
-    return replace(row, params={**row.params, "seed": again(int(row.params["seed"]), attempt)})
+def _changed(asked: Row, made: Row) -> dict[str, Any]:
+    """The parameters that a later attempt had otherwise, and always the seed."""
+    odd = {name: value for name, value in made.params.items() if value != asked.params[name]}
+    return {"seed": made.params["seed"], **odd}

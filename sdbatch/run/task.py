@@ -11,6 +11,7 @@ from sdbatch.types import Output, Render
 
 if TYPE_CHECKING:
     from sdbatch.recipes.base import Guard  # and with it what reads pictures
+    from sdbatch.sources.hidden import Hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Task:
         home: where fine-tunes are looked for by name; None is `base`.
         within: links in inputs lead no further than from here; None is `base`.
         parents: the run directory with the pictures of earlier stages; None is `directory`.
+        hidden: inputs that go by other names.
         guard: a recipe's, that judges each picture.
     """
 
@@ -39,3 +41,4 @@ class Task:
     within: Path | None = None
     parents: Path | None = None
     guard: Guard | None = None
+    hidden: Hidden | None = None

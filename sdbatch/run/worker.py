@@ -50,7 +50,7 @@ class Worker:
         home, within = (None if path is None else remote.located(path) for path in (task.home, task.within))
         parents = remote.located(task.parents or task.directory)
         directory = remote.located(task.directory)
-        self._sources = Sources(remote.located(task.base), task.pins, home, within, parents)
+        self._sources = Sources(remote.located(task.base), task.pins, home, within, parents, task.hidden)
         self._renderer = Renderer(task.render, self._sources)
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)
@@ -108,7 +108,16 @@ class Worker:
         if self._batches >= TRIM_BATCHES:
             memory.trim()
             self._batches = 0
+        failures = self._told(lease, failures)
         return LeaseResult(lease, tuple(records), tuple(failures), tuple(left), self.about())
+
+    def _told(self, lease: Lease, failures: list[Failure]) -> list[Failure]:
+        """Failures whose messages name inputs as rows do."""
+        if self._task.hidden is None:
+            return failures
+        names = {row.row: row.params.get("image") for row in lease.rows}
+        told = self._sources.inputs.told
+        return [replace(one, message=told(names.get(one.row), one.message)) for one in failures]
 
     def about(self) -> dict[str, Any]:
         """What a progress line shows of this worker."""

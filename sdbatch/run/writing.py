@@ -38,10 +38,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a recipe's guard said: how many attempts it took, the last one's seed, and what was measured."""
+    """What a recipe's guard said.
+
+    Attributes:
+        used: the last attempt's seed, and what else it had otherwise than the row.
+    """
 
     attempts: int
-    seed: int
+    used: Mapping[str, Any]
     scores: Mapping[str, float]
 
 
@@ -69,8 +73,10 @@ class Writer:
         row, model, output = made.row, made.model, self._task.output
         uses = modes.get(row.params["mode"]).USES
         params = {name: value for name, value in row.params.items() if name in uses}
-        if made.judged is not None and "seed" in params:
-            params["seed"] = made.judged.seed  # what the picture says of itself makes it again
+        if made.judged is not None:  # what the picture says of itself makes it again
+            uses = modes.get(made.judged.used.get("mode", row.params["mode"])).USES
+            params = {name: value for name, value in {**row.params, **made.judged.used}.items() if name in uses}
+            uses = modes.get(row.params["mode"]).USES
         printed = self.fingerprint(made.size, model.hash, made.picture.degraded, params.get("accelerate"))
         tunes = self._sources.finetunes.choose(params).listing()
         texts = images.Texts(
@@ -147,4 +153,6 @@ def _judged(judged: Judged | None) -> dict[str, Any]:
     if judged is None:
         return {}
     scores = json.dumps(dict(judged.scores), sort_keys=True) if judged.scores else None
-    return {"attempts": judged.attempts, "seed_used": judged.seed, "scores": scores}
+    more = {name: value for name, value in judged.used.items() if name != "seed"}
+    used = json.dumps(more, sort_keys=True) if more else None
+    return {"attempts": judged.attempts, "seed_used": judged.used["seed"], "used": used, "scores": scores}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sdbatch.errors import InputError
 from sdbatch.sources import files, parents
 from sdbatch.sources.hashes import HashCache
+from sdbatch.sources.hidden import Hidden, Secret
 
 MISSING = "missing:"
 """Begins the hash of an input that cannot be read, before its name: its row has an id all the same."""
@@ -42,18 +44,27 @@ class InputSource:
         base: relative paths start here.
         within: links lead no further than from here; see `files.reached`. None is `base`.
         run: the run directory, where pictures of earlier stages are.
+        hidden: inputs that go by other names.
     """
 
     def __init__(
-        self, base: Path, cache: HashCache | None = None, within: Path | None = None, run: Path | None = None
+        self,
+        base: Path,
+        cache: HashCache | None = None,
+        within: Path | None = None,
+        run: Path | None = None,
+        hidden: Hidden | None = None,
     ) -> None:
         self._base, self._within, self._cache, self._run = base, within, cache or HashCache(), run
+        self._hidden = hidden or Hidden({})
         self._found: dict[str, Input] = {}
         self._lock = threading.Lock()
         self._save_at = _SAVE_FIRST
 
     def path(self, name: str) -> Path:
         """Where an input of this name would be."""
+        if (secret := self._hidden.get(name)) is not None:
+            return secret.path
         parent = parents.read(name)
         return files.at(self._base, name) if parent is None or self._run is None else self._run / parent.path
 
@@ -77,7 +88,23 @@ class InputSource:
         with self._lock:
             self._cache.save()
 
+    def told(self, name: Any, text: str) -> str:
+        """A message about an input, which names it as rows do."""
+        return self._hidden.told(name, text) if isinstance(name, str) else text
+
+    def _secret(self, name: str, secret: Secret) -> Input:
+        """A hidden input: nothing of it is remembered, and nothing is said of where it is."""
+        from sdbatch.sources import depths
+
+        try:
+            width, height = depths.size(secret.path)
+        except InputError as error:
+            return Input(name, secret.path, secret.digest, 0, 0, self.told(name, str(error)))
+        return Input(name, secret.path, secret.digest, width, height)
+
     def _describe(self, name: str) -> Input:
+        if (secret := self._hidden.get(name)) is not None:
+            return self._secret(name, secret)
         path, parent = self.path(name), parents.read(name)
         try:
             if parent is None:

@@ -4,6 +4,7 @@
 [x, y, width, height]                   a box in pixels of the picture
 {color: "#00ff00", tolerance: 30}       the pixels of a colour, and of those near it
 "alpha" or {alpha: true}                the pixels that are transparent
+{boxes: [[x, y, width, height], ...]}   several boxes
 {faces: true}                           what a detector finds; see `faces`
 {invert: MASK}                          all but those
 """
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 ALLOWED = (
     "a mask is a picture's path, a box [x, y, width, height], {color: '#00ff00', tolerance: 30}, alpha, "
-    "{faces: true}, or {invert: MASK}"
+    "{boxes: [...]}, {faces: true}, or {invert: MASK}"
 )
 TOLERANCE = 0
 """Of a colour key that gives none: the very colour."""
@@ -116,6 +117,11 @@ def _made(
         return _box(value, size)
     if isinstance(value, dict) and "faces" in value:
         return _faces(value["faces"], picture, pixels)
+    if isinstance(value, dict) and "boxes" in value:
+        whole = 0 * _box(value["boxes"][0], size)
+        for box in value["boxes"]:
+            whole |= _box(box, size)
+        return whole
     if isinstance(value, dict) and "color" in value:
         return _key(value, picture, pixels)
     if value == "alpha" or isinstance(value, dict):
@@ -213,8 +219,14 @@ def _problem(value: Any, depth: int) -> str | None:
         return f"{_show(value)} is no mask; {ALLOWED}"
     if value.keys() == {"invert"}:
         return _problem(value["invert"], depth + 1)
+    return _mapping_problem(value)
+
+
+def _mapping_problem(value: dict[str, Any]) -> str | None:
     if value.keys() == {"alpha"}:
         return None if value["alpha"] is True else f"alpha: {_show(value['alpha'])} is not true"
+    if value.keys() == {"boxes"}:
+        return _boxes_problem(value["boxes"])
     if value.keys() == {"faces"}:
         from sdbatch.sources import faces
 
@@ -222,6 +234,12 @@ def _problem(value: Any, depth: int) -> str | None:
     if "color" in value and value.keys() <= {"color", "tolerance"}:
         return _key_problem(value)
     return f"{_show(value)} is no mask; {ALLOWED}"
+
+
+def _boxes_problem(boxes: Any) -> str | None:
+    if not isinstance(boxes, list) or not boxes or not all(isinstance(box, list) for box in boxes):
+        return f"boxes: {_show(boxes)} is not a list of boxes"
+    return next((wrong for box in boxes if (wrong := _box_problem(box))), None)
 
 
 def _box_problem(value: list[Any]) -> str | None:

@@ -10,6 +10,7 @@ from sdbatch.errors import ModelError
 from sdbatch.sources import finetunes, masks, parents
 from sdbatch.sources.finetunes import FineTuneSource
 from sdbatch.sources.hashes import HashCache
+from sdbatch.sources.hidden import Hidden
 from sdbatch.sources.inputs import InputSource
 from sdbatch.sources.models import Model, ModelSource
 
@@ -32,6 +33,7 @@ class Sources:
         home: where fine-tunes are looked for by name; None is `base`.
         within: links lead no further than from here; see `files.reached`. None is `base`.
         run: the run directory, where pictures of earlier stages are.
+        hidden: inputs that go by other names.
     """
 
     def __init__(
@@ -41,11 +43,12 @@ class Sources:
         home: Path | None = None,
         within: Path | None = None,
         run: Path | None = None,
+        hidden: Hidden | None = None,
     ) -> None:
         cache = HashCache()
         self.base, self.within = base, within
         self.models = ModelSource(base, pins, cache)
-        self.inputs = InputSource(base, cache, within, run)
+        self.inputs = InputSource(base, cache, within, run, hidden)
         self.finetunes = FineTuneSource(base, cache, home, within)
 
     def model(self, name: str, revision: str | None) -> tuple[str, tuple[int, int], str]:

@@ -61,6 +61,9 @@ def _sections(job: JobSpec, move: Move) -> dict[str, Any]:
     """What a stage's rows are made of, and what is written."""
     spec: dict[str, Any] = {name: move.value(name, value) for name, value in job.values.items()}
     spec |= _places(job, move)
+    if job.recipe is not None and job.recipe.name == "anonymize":
+        for name in ("mode", "masked_content", "redaction"):
+            spec.pop(name, None)  # the recipe decides these each time
     for section, axes in (("zip", job.zip), ("grid", job.axes)):
         if axes:
             spec[section] = {axis.name: _axis(axis, move.value) for axis in axes}
@@ -96,7 +99,8 @@ def _places(job: JobSpec, move: Move) -> dict[str, Any]:
 def _recipe(recipe: Recipe, move: Move) -> dict[str, Any]:
     """The recipe as written: its rows follow from the data set each time."""
     own = dict(recipe.own)
-    own["input"] = move.file(own["input"])
+    if recipe.hidden is None:  # else blanks stand for places
+        own["input"] = move.file(own["input"])
     if isinstance(like := own.get("similarity"), dict) and like.get("clip_model"):
         own["similarity"] = {**like, "clip_model": move.value("clip_model", like["clip_model"])}
     return {"recipe": recipe.name, **own}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sdbatch.sources.hidden import Hidden
+
 KEYS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "augment": {
         "input": {"type": "string", "description": "the data set: a folder, a .tar, a .parquet, or a pattern"},
@@ -27,6 +29,27 @@ KEYS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
         "boxes": {"enum": ["keep", "drop"], "description": "what becomes of boxes in modes that may move content"},
     },
+    "anonymize": {
+        "input": {"type": "string", "description": "the data set: a folder, a .tar, a .parquet, or a pattern"},
+        "key_file": {
+            "type": "string",
+            "description": "a file of 16 bytes or more that keys names and hashes",
+        },
+        "find": {"enum": ["faces", "boxes", "whole"], "description": "what is hidden; faces unless said"},
+        "replace": {
+            "enum": ["inpaint", "img2img", "fill", "blur", "pixelate"],
+            "description": "how it is hidden; inpaint unless said",
+        },
+        "detector": {"enum": ["auto", "centerface", "lbp"], "description": "what finds faces"},
+        "threshold": {"type": "number", "description": "the least score of a face"},
+        "margin": {"type": "number", "description": "by how much of its sides a face's box is widened"},
+        "unfound": {"enum": ["review", "keep"], "description": "what becomes of pictures without a face"},
+        "tries": {"type": "integer", "minimum": 1, "description": "attempts with a model before the fallback; 3"},
+        "fallback": {"enum": ["blur", "pixelate", "fill"], "description": "what is done when a model does not help"},
+        "likeness": {"type": "object", "description": "{clip_model: NAME, most: F}: how like who was there it may be"},
+        "new_faces": {"type": "boolean", "description": "a face may be there, if likeness says that it is another"},
+        "keep_columns": {"type": "array", "items": {"type": "string"}, "description": "columns that travel; else none"},
+    },
 }
 """Each recipe's own keys, as JSON Schema has them."""
 
@@ -38,6 +61,7 @@ class Recipe:
     Attributes:
         own: its own keys, as written.
         table: the rows that the data set comes to: parameters and free columns.
+        hidden: inputs whose names and hashes are not to be known; None where they may.
         guard: what judges each picture in the worker; None judges nothing.
     """
 
@@ -45,6 +69,7 @@ class Recipe:
     own: Mapping[str, Any]
     table: pa.Table = field(compare=False, repr=False)
     guard: Any = None
+    hidden: Hidden | None = field(default=None, compare=False, repr=False)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ _TAIL = [
     ("scores", pa.string()),
     ("attempts", pa.int64()),
     ("seed_used", pa.int64()),
+    ("used", pa.string()),
     ("seconds", pa.float64()),
     ("finished_at", pa.string()),
     ("run", pa.string()),
@@ -90,9 +91,9 @@ def parameters(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def row(line: Mapping[str, Any], params: Mapping[str, Any]) -> Row:
-    """The row that a manifest line is of, with these parameters; the seed is the one that its picture was made with."""
+    """The row that a manifest line is of, with these parameters, and what its last attempt had otherwise."""
     if line.get("seed_used") is not None:
-        params = {**params, "seed": line["seed_used"]}
+        params = {**params, "seed": line["seed_used"], **json.loads(line.get("used") or "{}")}
     fields = {name.removeprefix("field_"): value for name, value in line.items() if name.startswith("field_")}
     templates = {name: line.get(f"{name}_template") or params[name] for name in ("prompt", "negative_prompt")}
     return Row(line["id"], line["row"], line["stage"], line["path"], params, fields, templates)

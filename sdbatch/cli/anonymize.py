@@ -1,0 +1,53 @@
+"""sdbatch anonymize: the same pictures with nobody recognisable in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdbatch.cli import run as running
+from sdbatch.cli.run import Model, Set
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("anonymize")(anonymize)
+
+
+def anonymize(
+    input_: Annotated[str, typer.Argument(metavar="INPUT", help="A folder, imagefolder, or a pattern of pictures.")],
+    key_file: Annotated[
+        Path, typer.Option("--key-file", metavar="FILE", help="At least 16 bytes, which names and hashes are keyed by.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run directory.")],
+    find: Annotated[str, typer.Option(metavar="faces|boxes|whole", help="What is hidden.")] = "faces",
+    how: Annotated[
+        str, typer.Option("--replace", metavar="HOW", help="inpaint, img2img, fill, blur or pixelate.")
+    ] = "inpaint",
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What is to be there instead.")] = "",
+    detector: Annotated[str, typer.Option(metavar="auto|centerface|lbp", help="What finds faces.")] = "auto",
+    unfound: Annotated[
+        str, typer.Option(metavar="review|keep", help="What becomes of pictures without a face.")
+    ] = "review",
+    keep: Annotated[
+        list[str] | None, typer.Option("--keep-column", metavar="NAME", help="A column that travels.")
+    ] = None,
+    model: Model = None,
+    set_: Set = None,
+    executor: Annotated[str, typer.Option(metavar="auto|local|ray", help="Where pictures are made.")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Make at most N rows.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Hide who is in pictures, and where they came from; the same as a job with `recipe: anonymize`."""
+    from sdbatch import api
+
+    keys = {
+        "find": find, "replace": how, "prompt": prompt or None, "unfound": unfound, "keep_columns": keep,
+        "detector": detector, "model": model,
+    }  # fmt: skip
+    given = {name: value for name, value in keys.items() if value is not None}
+    spec = api.recipe("anonymize", input_, out, given, key_file=key_file)
+    running.run(spec, out=out, set_=set_, executor=executor, limit=limit, as_json=as_json, quiet=quiet)
