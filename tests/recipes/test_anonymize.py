@@ -163,7 +163,7 @@ def test_a_face_that_stays_is_blurred_and_at_last_withheld(
     assert len(seen) == 3
     (line,) = pd.read_parquet(home / "run" / "manifest").itertuples()
     used = json.loads(line.used)
-    assert (line.attempts, used["mode"], used["redaction"], line.mode) == (3, "redact", "fill", "inpaint")
+    assert (line.attempts, used["mode"], used.get("redaction", "fill"), line.mode) == (3, "redact", "fill", "inpaint")
     monkeypatch.setenv("SDBATCH_INPUT", str(home / "planted-folder"))
     monkeypatch.setenv("SDBATCH_KEY_FILE", str(home / "planted-key.bin"))
     assert api.verify(home / "run", _Nobody()).counts == {"exact": 1}
