@@ -57,10 +57,8 @@ def structural(one: Pixels, other: Pixels) -> float:
     return round(float(metrics.structural_similarity(one, other, win_size=side, channel_axis=2, data_range=255)), 6)
 
 
-def guard(given: Any, distinct: Any, problems: Problems) -> Similarity | None:
+def guard(given: Any, problems: Problems) -> Similarity | None:
     """Read `similarity:`; None where there is none."""
-    if distinct is not None and (not isinstance(distinct, int) or isinstance(distinct, bool) or distinct < 1):
-        problems.add(("distinct",), f"{show(distinct)} is not a whole number of at least 1")
     if given is None:
         return None
     if not isinstance(given, dict):
