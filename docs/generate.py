@@ -83,6 +83,8 @@ Paths start at the spec file's folder, in the cells of a table too. `rows_base: 
 elsewhere, and `links_within: FOLDER` takes that folder for the spec's where [links](inputs.md#links) are followed: a
 run directory's job.yaml has both, since it lies elsewhere than the spec that it was made from. `parents: DIR` names
 another run directory that has the [pictures of earlier stages](stages.md) which rows name, as `sdbatch replay` needs.
+`recipe: augment` and `recipe: anonymize` make the rows of a data set in place of a table, with keys of their own:
+[variations](augment.md), [nobody recognisable](anonymize.md).
 `on_finish` and `on_failure` say who is told [how a run ended](cron.md#being-told), with `--hooks` alone: a command or
 an address, or a list of them.
 

@@ -30,7 +30,7 @@ def test_there_is_a_job_for_every_mode(root: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", jobs())
-def test_a_job_runs(name: str, root: Path, tmp_path: Path, run_job: Runner) -> None:
+def test_a_job_runs(name: str, root: Path, tmp_path: Path, run_job: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("jobs", "prompts"):
         shutil.copytree(root / folder, tmp_path / folder)
     limit = {"limit": 6} if name in ("demo", "samplers", "guidance") else {}
@@ -40,5 +40,8 @@ def test_a_job_runs(name: str, root: Path, tmp_path: Path, run_job: Runner) -> N
     assert len(table) >= 3 and not (tmp_path / "out" / "failures").exists()
     for path in table["path"]:
         assert np.asarray(Image.open(tmp_path / "out" / path)).std() > 1
+    # What must not be kept is told again.
+    monkeypatch.setenv("SDBATCH_INPUT", str(tmp_path / "jobs" / "pictures"))
+    monkeypatch.setenv("SDBATCH_KEY_FILE", str(tmp_path / "jobs" / "pictures" / "example.key"))
     if not limit:
         assert run_job(tmp_path / "out", tmp_path / "out").made == 0

@@ -77,7 +77,7 @@ class Ways:
         where = self._device(way.render.device)
         assert where is not None
         used = {**self._versions, **acceleration.versions(line.get("accelerate"))}
-        here = fingerprint.of(way.render, where, used, way.size, model_hash, _degraded(line))
+        here = fingerprint.of(way.render, where, used, way.size, model_hash, _otherwise(line))
         if here == line["fingerprint"]:
             return []
         threads = way.render.threads if where.name == "cpu" else None
@@ -116,6 +116,12 @@ def _allowed(setting: Setting, value: Any) -> bool:
 
 def _degraded(line: Mapping[str, Any]) -> dict[str, Any]:
     return _mapping(line["degraded"])
+
+
+def _otherwise(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fingerprint holds of how a line was made otherwise than its row and `render:` say."""
+    used = {"seed": line.get("seed_used"), **_mapping(line.get("used"))}
+    return {**_degraded(line), **({"used": used} if (line.get("attempts") or 1) > 1 else {})}
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sdbatch.cli import run as running
-from sdbatch.cli.run import Model, Set
+from sdbatch.cli.run import AsJson, Executor, Limit, Model, Quiet, Set
 
 
 def register(app: typer.Typer) -> None:
@@ -34,10 +34,10 @@ def augment(
     boxes: Annotated[str | None, typer.Option(metavar="keep|drop", help="What becomes of boxes.")] = None,
     model: Model = None,
     set_: Set = None,
-    executor: Annotated[str, typer.Option(metavar="auto|local|ray", help="Where pictures are made.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Make at most N rows.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    executor: Executor = "auto",
+    limit: Limit = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make variations of a labelled data set; the same as a job with `recipe: augment`."""
     from sdbatch import api

@@ -33,6 +33,10 @@ Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Run directory; default output.dir of the spec, else runs/NAME.")
 ]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model, in place of the spec's.")]
+Executor = Annotated[str, typer.Option(metavar="auto|local|ray", help="Where pictures are made.")]
+Limit = Annotated[int | None, typer.Option(min=0, metavar="N", help="Make at most N rows.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 ACTORS_MAX = 4096
 """Most actors that can be asked for by number."""
 AllowMixed = Annotated[bool, typer.Option("--allow-mixed", help="Go on although pictures would be made another way.")]
@@ -68,7 +72,7 @@ def run(
     out: Out = None,
     set_: Set = None,
     model: Model = None,
-    executor: Annotated[str, typer.Option(metavar="auto|local|ray", help="Where pictures are made.")] = "auto",
+    executor: Executor = "auto",
     ray_address: Annotated[str | None, typer.Option(metavar="ADDR", help="A running Ray cluster to join.")] = None,
     actors: Annotated[
         str | None,
@@ -76,7 +80,7 @@ def run(
     ] = None,
     gpus_per_actor: Annotated[float | None, typer.Option(min=0, metavar="F", help="Share of a GPU an actor.")] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N|auto", help="Batch shape, as render.batch_size.")] = None,
-    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Make at most N rows.")] = None,
+    limit: Limit = None,
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds: seed < 4 and color == 'red'.")
     ] = None,
@@ -107,8 +111,8 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Keep a file of numbers for Prometheus (.prom).")
     ] = None,
     log_format: Annotated[str, typer.Option(metavar="text|json", help="How progress is written.")] = "text",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make the pictures of a job; on a directory that holds part of it, go on."""
     from sdbatch import api

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from sdbatch.errors import StoreError
+from sdbatch.modes import SCORE
 from sdbatch.parameters import PARAMETERS
 from sdbatch.sources.geometry import moved
 from sdbatch.store.base import Store
@@ -98,7 +99,7 @@ def lines(table: pa.Table) -> list[Line]:
     Args:
         table: all columns.
     """
-    kept = (line for line in table.to_pylist() if line["mode"] != "score")
+    kept = (line for line in table.to_pylist() if line["mode"] != SCORE)
     return sorted((_line(line) for line in kept), key=lambda line: line.key)
 
 

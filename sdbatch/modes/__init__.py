@@ -115,6 +115,21 @@ def sized_by_picture(params: Mapping[str, Any], model: Size, picture: Size, kind
     return picture_size(params, model, picture)
 
 
+def as_it_is(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:
+    """The picture's own size, to the pixel: no model works on it."""
+    return picture if picture != (0, 0) else model
+
+
+def as_it_was(params: Mapping[str, Any], picture: Size, kind: str) -> Size:
+    """What comes out is as large as what went in."""
+    return picture
+
+
+def no_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
+    """There is no pipeline."""
+    return {}
+
+
 def nothing_wrong(params: Mapping[str, Any], kind: str) -> str | None:
     """Nothing can be wrong with the whole that is not wrong with a part."""
     return None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from sdbatch.modes import Size, nothing_wrong
+from sdbatch.modes import as_it_is, as_it_was, no_arguments, nothing_wrong
 
 ABOUT = "the masked part of a picture hidden without a model: filled from around, blurred, or in large squares"
 PIPELINES = {"sd": ""}
@@ -14,19 +11,4 @@ NEEDS = ("image", "mask")
 SIZED: tuple[str, ...] = ()
 PICTURE: str | None = "image"
 CHECKED: tuple[str, ...] = ()
-problem = nothing_wrong
-
-
-def size(params: Mapping[str, Any], model: Size, picture: Size, kind: str) -> Size:
-    """The picture's own."""
-    return picture if picture != (0, 0) else model
-
-
-def made(params: Mapping[str, Any], picture: Size, kind: str) -> Size:
-    """Width and height of what is made."""
-    return picture
-
-
-def arguments(params: Mapping[str, Any]) -> dict[str, Any]:
-    """There is no pipeline."""
-    return {}
+problem, size, made, arguments = nothing_wrong, as_it_is, as_it_was, no_arguments

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from sdbatch.errors import WithheldError
 from sdbatch.parameters import PARAMETERS
-from sdbatch.recipes.base import Pixels, Region, Verdict, again
+from sdbatch.recipes.base import Pixels, Region, Verdict, again, cut
 from sdbatch.recipes.similarity import structural
 from sdbatch.types import Row
 
@@ -38,6 +37,8 @@ class Unrecognised:
     looks: bool = True
     clip_model: str | None = None
     most: float | None = None
+
+    lost = WithheldError
 
     @property
     def tries(self) -> int:
@@ -73,12 +74,3 @@ class Unrecognised:
             return replace(row, params={**row.params, **plain})
         changed: Mapping[str, Any] = {"seed": again(int(row.params["seed"]), attempt), "strength": 1.0}
         return replace(row, params={**row.params, **changed, "masked_content": "fill"})
-
-
-def cut(made: Pixels, parent: Pixels, region: Region) -> tuple[Pixels, Pixels]:
-    """Both pictures, cut to the box around what was hidden, at least 8 pixels a side."""
-    high, wide = region.shape
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    top, left = (max(0, min(int(at[0]), most - 8)) for at, most in ((rows, high), (columns, wide)))
-    bottom, right = max(int(rows[-1]) + 1, top + 8), max(int(columns[-1]) + 1, left + 8)
-    return made[top:bottom, left:right], parent[top:bottom, left:right]

@@ -25,10 +25,12 @@ PLAIN = REPLACE[2:]
 FLOOR = 0.6
 """Least strength of `img2img`: below it too much of a face goes through."""
 PADDING = 32
+"""Pixels around what is hidden that the model sees, so that a picture keeps its own size."""
 TRIES = 3
 PLACES = {"input": "SDBATCH_INPUT", "key_file": "SDBATCH_KEY_FILE"}
 """Keys that a run directory does not keep, and the environment variables that give them when a run goes on."""
-_FORBIDDEN = ("mode", "image", "mask", "masked_content", "redaction", "seed")
+_DECIDED = ("mode", "masked_content", "redaction")
+_FORBIDDEN = (*_DECIDED, "image", "mask", "seed")
 
 
 def expand(
@@ -66,7 +68,7 @@ def expand(
         return rest, None
     kept = {name: value for name, value in own.items() if name not in PLACES}
     kept |= {name: f"${{{name.upper()}}}" for name in PLACES}
-    return rest, Recipe("anonymize", kept, table, guard, Hidden(secrets))
+    return rest, Recipe("anonymize", kept, table, guard, _DECIDED, Hidden(secrets))
 
 
 def _settings(replace: str, rest: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from sdbatch.errors import InputError, UsageError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.recipes import base as common
 from sdbatch.recipes.base import Parent
-from sdbatch.recipes.similarity import Similarity, guard
+from sdbatch.recipes.similarity import guard
 from sdbatch.sources import datasets
 from sdbatch.spec.problems import Problems, near, show
-from sdbatch.spec.recipes import KEYS, Recipe
+from sdbatch.spec.recipes import Recipe
 
 VARIATIONS = 4
 BOXES = ("boxes", "bbox", "bboxes", "objects", "segmentation", "keypoints")
@@ -178,6 +178,3 @@ def _beside(parent: Parent, named: str) -> Path:
     """A file that a data set names, from the folder that its picture's own name starts in."""
     root = Path(str(parent.item.path).removesuffix(parent.item.name))
     return root / named
-
-
-__all__ = ["KEYS", "Similarity", "expand"]

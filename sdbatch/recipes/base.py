@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sdbatch.errors import RowError
 from sdbatch.parameters import PARAMETERS, SEED_MAX
 from sdbatch.sources import decode
 from sdbatch.sources.datasets import Item
@@ -51,10 +52,14 @@ class Guard(Protocol):
         clip_model: a CLIP model that compares a picture with its parent; None for none.
     """
 
-    clip_model: str | None
-
     @property
     def tries(self) -> int: ...
+
+    @property
+    def lost(self) -> type[RowError]: ...
+
+    @property
+    def clip_model(self) -> str | None: ...
 
     def judge(self, made: Pixels, parent: Pixels, clip: float | None, region: Region | None) -> Verdict:
         """Judge a picture by its parent, brought to the same size.
@@ -68,6 +73,15 @@ class Guard(Protocol):
 
     def again(self, row: Row, attempt: int) -> Row:
         """A row as it is to be made in a later attempt, counted from 2; only its parameters differ."""
+
+
+def cut(made: Pixels, parent: Pixels, region: Region) -> tuple[Pixels, Pixels]:
+    """Both pictures, cut to the box around a region, at least 8 pixels a side."""
+    high, wide = region.shape
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    top, left = (max(0, min(int(at[0]), most - 8)) for at, most in ((rows, high), (columns, wide)))
+    bottom, right = max(int(rows[-1]) + 1, top + 8), max(int(columns[-1]) + 1, left + 8)
+    return made[top:bottom, left:right], parent[top:bottom, left:right]
 
 
 def seed(*parts: Any) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sdbatch.errors import DroppedError
 from sdbatch.recipes.base import Pixels, Region, Verdict, again
 from sdbatch.spec.problems import Problems, show, unknown
 from sdbatch.types import Row
@@ -29,6 +30,7 @@ class Similarity:
     clip: Band | None = None
     clip_model: str | None = None
     tries: int = TRIES
+    lost = DroppedError
 
     def judge(self, made: Pixels, parent: Pixels, clip: float | None, region: Region | None = None) -> Verdict:
         """See `Guard.judge`."""

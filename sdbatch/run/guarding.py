@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from sdbatch.errors import DroppedError, InputError, RowError, WithheldError
-from sdbatch.recipes.anonymity import Unrecognised, cut
-from sdbatch.recipes.base import Guard, Pixels, Verdict
+from sdbatch.errors import InputError, RowError
+from sdbatch.recipes.base import Guard, Pixels, Verdict, cut
 from sdbatch.render.renderer import Renderer
 from sdbatch.run.writing import Judged, Made
 from sdbatch.sources import pictures
 from sdbatch.sources.names import Sources
-from sdbatch.types import Row
+from sdbatch.types import Failure, Row
 
 Group = tuple[Row, ...]
-Render = Callable[[Sequence[Group], int], tuple[list[Made], list[Any]]]
+Lost = tuple[Row, int, RowError]
+"""A row that no attempt made well, how many there were, and why."""
+Render = Callable[[Sequence[Group], int], tuple[list[Made], list[Failure]]]
 """Rows alike in id, and the batch shape → pictures, and failures."""
 
 
@@ -30,18 +31,17 @@ class Guarding:
     """
 
     def __init__(self, guard: Guard, sources: Sources, renderer: Renderer, render: Render) -> None:
-        self._lost = WithheldError if isinstance(guard, Unrecognised) else DroppedError
         self._guard, self._sources, self._renderer, self._render = guard, sources, renderer, render
 
-    def judged(self, made: Sequence[Made], size: int) -> tuple[list[Made], list[tuple[Row, int, RowError]], list[Any]]:
+    def judged(self, made: Sequence[Made], size: int) -> tuple[list[Made], list[Lost], list[Failure]]:
         """Judge pictures; those to be made again are, at the same batch shape, each attempt with a seed of its own.
 
         Returns:
             pictures that are kept; rows that are dropped, each with its attempts and why; failures of later attempts.
         """
         kept: list[Made] = []
-        dropped: list[tuple[Row, int, RowError]] = []
-        failures: list[Any] = []
+        dropped: list[Lost] = []
+        failures: list[Failure] = []
         rows = {one.row.id: (one.row, *one.twins) for one in made}
         waiting, attempt = list(made), 1
         while waiting:
@@ -55,7 +55,7 @@ class Guarding:
                 elif verdict.outcome == "again" and attempt < self._guard.tries:
                     later.append(tuple(self._guard.again(row, attempt + 1) for row in group))
                 else:
-                    error = self._lost(f"{verdict.why}; {attempt} attempts")
+                    error = self._guard.lost(f"{verdict.why}; {attempt} attempts")
                     dropped += [(row, attempt, error) for row in group]
             attempt += 1
             waiting = []

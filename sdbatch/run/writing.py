@@ -48,6 +48,11 @@ class Judged:
     used: Mapping[str, Any]
     scores: Mapping[str, float]
 
+    @property
+    def other(self) -> dict[str, Any]:
+        """What of it changes bits and is in no `id`, for the fingerprint; nothing of a first attempt."""
+        return {"used": dict(self.used)} if self.attempts > 1 else {}
+
 
 class Writer:
     """Writes what a worker makes; may be used by several threads.
@@ -72,12 +77,9 @@ class Writer:
         """
         row, model, output = made.row, made.model, self._task.output
         uses = modes.get(row.params["mode"]).USES
-        params = {name: value for name, value in row.params.items() if name in uses}
-        if made.judged is not None:  # what the picture says of itself makes it again
-            uses = modes.get(made.judged.used.get("mode", row.params["mode"])).USES
-            params = {name: value for name, value in {**row.params, **made.judged.used}.items() if name in uses}
-            uses = modes.get(row.params["mode"]).USES
-        printed = self.fingerprint(made.size, model.hash, made.picture.degraded, params.get("accelerate"))
+        params = _made_with(made)
+        other = {**made.picture.degraded, **(made.judged.other if made.judged is not None else {})}
+        printed = self.fingerprint(made.size, model.hash, other, params.get("accelerate"))
         tunes = self._sources.finetunes.choose(params).listing()
         texts = images.Texts(
             parameters=metadata.parameters_text(params, model.name, model.hash, __version__, tunes),
@@ -147,6 +149,13 @@ class Writer:
     def _used(self, accelerate: Any) -> dict[str, str]:
         """Versions of what decides a picture's pixels: of packages for speed-ups only where it has them."""
         return {**self._versions, **acceleration.versions(accelerate)}
+
+
+def _made_with(made: Made) -> dict[str, Any]:
+    """The parameters that a picture was made with, those of its last attempt: what it says of itself makes it again."""
+    params = {**made.row.params, **(made.judged.used if made.judged is not None else {})}
+    uses = modes.get(params["mode"]).USES
+    return {name: value for name, value in params.items() if name in uses}
 
 
 def _judged(judged: Judged | None) -> dict[str, Any]:

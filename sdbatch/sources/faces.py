@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdbatch.errors import InputError, ModelError
+from sdbatch.errors import ModelError, ReviewError
 
 Pixels = NDArray[np.uint8]
 DETECTORS = ("auto", "centerface", "lbp")
@@ -230,8 +230,6 @@ def problem(given: Any) -> str | None:
     return None
 
 
-def nothing(name: str) -> InputError:
+def nothing(name: str) -> ReviewError:
     """Nothing was found in a picture."""
-    from sdbatch.errors import ReviewError
-
     return ReviewError(f"{name}: no face was found; look at it, for that may be wrong (unfound: keep lets it through)")

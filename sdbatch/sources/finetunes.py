@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sdbatch.errors import InputError, ModelError
 from sdbatch.sources import adapters, files, headers, remote
@@ -16,8 +16,6 @@ from sdbatch.sources.adapters import Kind
 from sdbatch.sources.hashes import HashCache
 
 Find = Callable[[Kind, str], "FineTune"]
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
 
 ENVIRONMENT = "SDBATCH_MODELS"
 """The environment variable with more folders to look in, each with `loras/` and the like."""
@@ -157,11 +155,11 @@ class FineTuneSource:
         path = files.at(self._base, str(given))
         if given.suffix in _PICKLES:
             raise _pickle(title, path)
-        if given.suffix == _SUFFIX and os.path.isfile(_there(title, path, remote.present)):
+        if given.suffix == _SUFFIX and os.path.isfile(remote.looked(title, lambda: remote.present(path))):
             return _followed(title, path, partial(files.reached, self._base, str(given), self._within))
         wanted = name.removesuffix(_SUFFIX)
         near: set[str] = set()
-        for folder in _there(title, kind, self._folders):
+        for folder in remote.looked(title, lambda: self._folders(kind)):
             there = self._files(folder)
             hits = [file for file in there if f"/{file}".endswith(f"/{wanted}{_SUFFIX}")]
             if len(hits) > 1:
@@ -208,14 +206,6 @@ def _followed(title: str, path: Path, check: Callable[[], object]) -> Path:
     except InputError as error:
         raise ModelError(f"{title}: {error}") from error
     return path
-
-
-def _there(title: str, asked: Asked, look: Callable[[Asked], Answer]) -> Answer:
-    """What a look into a bucket brings; on a disk it cannot fail."""
-    try:
-        return look(asked)
-    except OSError as error:
-        raise ModelError(f"{title}: {error}") from error
 
 
 def _pickle(title: str, path: Path) -> ModelError:

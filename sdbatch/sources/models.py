@@ -92,7 +92,8 @@ class ModelSource:
                 there = ", ".join(embedded())
                 raise ModelError(f"model {name!r}: no such embedded model; there are: {there}")
             return path, None
-        path = _fetched(name, files.at(self._base, os.path.expanduser(name)))
+        path = files.at(self._base, os.path.expanduser(name))
+        remote.looked(f"model {name!r}", lambda: _fetched(path))
         if path.suffix in layouts.PICKLES:
             raise ModelError(
                 f"model {name!r}: {path.suffix} files are pickles, which can run code, and are not read; "
@@ -137,12 +138,9 @@ class ModelSource:
             raise ModelError(f"model {name!r}: cannot read {file}: {error.strerror}") from error
 
 
-def _fetched(name: str, path: Path) -> Path:
+def _fetched(path: Path) -> Path:
     """The path, with what lies there in a bucket fetched."""
-    try:
-        return remote.present(path) if path.suffix == ".safetensors" else remote.folder(path)
-    except OSError as error:
-        raise ModelError(f"model {name!r}: {error.strerror or error}") from error
+    return remote.present(path) if path.suffix == ".safetensors" else remote.folder(path)
 
 
 def installed() -> list[str]:

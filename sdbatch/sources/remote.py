@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sdbatch.errors import InputError
+from sdbatch.errors import InputError, ModelError
 from sdbatch.sources.hashes import cache_folder
 
 SCHEMES = ("s3", "gs", "memory")
@@ -137,6 +137,21 @@ def present(path: Path) -> Path:
         _fetch(name, path, json.dumps([str(info.get(key)) for key in _TELLING]))
     _looked.add(path)
     return path
+
+
+def looked(title: str, look: Callable[[], Found]) -> Found:
+    """What a look into a bucket brings, for a model; on a disk it cannot fail.
+
+    Args:
+        title: the model, as errors name it.
+
+    Raises:
+        ModelError: the bucket does not answer, or may not be read.
+    """
+    try:
+        return look()
+    except OSError as error:
+        raise ModelError(f"{title}: {error.strerror or error}") from error
 
 
 def forget(path: Path) -> None:

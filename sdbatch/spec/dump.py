@@ -61,9 +61,8 @@ def _sections(job: JobSpec, move: Move) -> dict[str, Any]:
     """What a stage's rows are made of, and what is written."""
     spec: dict[str, Any] = {name: move.value(name, value) for name, value in job.values.items()}
     spec |= _places(job, move)
-    if job.recipe is not None and job.recipe.name == "anonymize":
-        for name in ("mode", "masked_content", "redaction"):
-            spec.pop(name, None)  # the recipe decides these each time
+    for name in () if job.recipe is None else job.recipe.decides:
+        spec.pop(name, None)
     for section, axes in (("zip", job.zip), ("grid", job.axes)):
         if axes:
             spec[section] = {axis.name: _axis(axis, move.value) for axis in axes}
@@ -101,8 +100,9 @@ def _recipe(recipe: Recipe, move: Move) -> dict[str, Any]:
     own = dict(recipe.own)
     if recipe.hidden is None:  # else blanks stand for places
         own["input"] = move.file(own["input"])
-    if isinstance(like := own.get("similarity"), dict) and like.get("clip_model"):
-        own["similarity"] = {**like, "clip_model": move.value("clip_model", like["clip_model"])}
+    for key, value in own.items():
+        if isinstance(value, dict) and value.get("clip_model"):
+            own[key] = {**value, "clip_model": move.value("clip_model", value["clip_model"])}
     return {"recipe": recipe.name, **own}
 
 

@@ -22,11 +22,6 @@ KEYS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "type": "object",
             "description": "how alike to its parent a picture may be",
         },
-        "distinct": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "bits in which hashes of siblings differ",
-        },
         "boxes": {"enum": ["keep", "drop"], "description": "what becomes of boxes in modes that may move content"},
     },
     "anonymize": {
@@ -62,6 +57,7 @@ class Recipe:
         own: its own keys, as written.
         table: the rows that the data set comes to: parameters and free columns.
         hidden: inputs whose names and hashes are not to be known; None where they may.
+        decides: parameters of the whole job that it sets, and no spec has beside it.
         guard: what judges each picture in the worker; None judges nothing.
     """
 
@@ -69,6 +65,7 @@ class Recipe:
     own: Mapping[str, Any]
     table: pa.Table = field(compare=False, repr=False)
     guard: Any = None
+    decides: tuple[str, ...] = ()
     hidden: Hidden | None = field(default=None, compare=False, repr=False)
 
     @property

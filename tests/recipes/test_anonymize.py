@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -172,7 +171,7 @@ def test_a_face_that_stays_is_blurred_and_at_last_withheld(
     report = run_job(spec, home / "other")
     assert (report.made, report.failed, report.exit_code) == (0, 1, 1)
     assert "still found; 3 attempts" in failures(home / "other")["WithheldError"]
-    assert not list((home / "other" / "images").rglob("*")) if (home / "other" / "images").exists() else True
+    assert not [path for path in (home / "other").rglob("*.png")]
 
 
 @centerface
@@ -188,9 +187,8 @@ def test_the_output_does_not_depend_on_the_face(home: Path, write: Write, run_jo
         Image.fromarray(made).save(path)
     lines = [{"file_name": f"{name}.png", "boxes": [box]} for name in "ab"]
     (home / "planted-folder" / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run_job(job(write, find="boxes", keep_columns=[], grid={"eta": [0.0]}), home / "run")
-    made = pd.read_parquet(home / "run" / "manifest")
-    assert len(made) == 2 and made.seed.nunique() == 2, "seeds follow from the picture"
+    run_job(job(write, find="boxes", keep_columns=[]), home / "run")
+    assert pd.read_parquet(home / "run" / "manifest").masked_content.tolist() == ["fill", "fill"]
     plain_job = {name: value for name, value in JOB.items() if name not in ("model", "prompt", "steps")}
     plain_job |= {"find": "boxes", "keep_columns": [], "replace": "fill"}
     run_job(write("jobs/plain.yaml", json.dumps(plain_job)), home / "plain")
@@ -224,11 +222,10 @@ def test_mistakes_are_said_without_names(home: Path, write: Write, change: dict[
 
 
 def test_the_command_keeps_nothing_of_its_arguments(home: Path, sdbatch: Any) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SDBATCH_")}
     arguments = ["anonymize", str(home / "planted-folder"), "--key-file", str(home / "planted-key.bin"), "--out",
                  str(home / "run"), "--replace", "pixelate", "--detector", "lbp", "--keep-column", "room"]  # fmt: skip
     done = sdbatch(*arguments, "--set", "render.threads=1", "--json")
-    assert done.returncode == 1 and environment is not None
+    assert done.returncode == 1
     report = json.loads(done.stdout)
     assert report["rows"] == 4 and report["made"] + report["failed"] == 4
     assert "planted" not in done.stdout + done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +101,7 @@ def test_as_many_of_each_class(made: Path, write: Write) -> None:
         ({"similarity": {"sim": 1}}, "similarity.sim"),
         ({"similarity": {"tries": 0}}, "from 1 to 100"),
         ({"prompt": "a {lable}"}, "lable"),
+        ({"distinct": 3}, "distinct"),
     ],
 )
 def test_mistakes_are_said(made: Path, write: Write, change: dict[str, Any], said: str) -> None:
@@ -153,6 +156,7 @@ def test_too_like_or_unlike_is_tried_again_and_then_dropped(
     assert set(lines[lines.attempts == 1].id) == first and len(first) < 8
     for line in lines.itertuples():
         assert line.seed_used == base.again(line.seed, line.attempts)
+        assert (line.fingerprint == lines.fingerprint[lines.attempts == 1].iloc[0]) == (line.attempts == 1)
         assert json.loads(line.scores)["ssim"] >= round(middle, 4)
     assert api.verify(tmp_path / "run", _Nobody()).counts == {"exact": len(lines)}, "by the seed that was used"
     status = api.status(tmp_path / "run")
@@ -179,14 +183,12 @@ def test_nothing_passes_a_band_that_nothing_can_meet(made: Path, write: Write, r
 
 
 def parent_of(root: Path, sha256: str) -> str:
-    import hashlib
-
     found = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in root.rglob("*.png")}
     return found[sha256].relative_to(root).as_posix()
 
 
 def test_structural_similarity() -> None:
-    one = np.asarray(Image.open(__import__("io").BytesIO(labelled.picture(1))))
+    one = np.asarray(Image.open(io.BytesIO(labelled.picture(1))))
     assert structural(one, one) == 1.0 and structural(one, 255 - one) < 0.5
     judge = Similarity(ssim=(0.1, 0.9)).judge
     assert judge(one, one, None).outcome == "again" and "too close" in judge(one, one, None).why
