@@ -22,7 +22,7 @@ import timing
 
 HERE = Path(__file__).resolve().parent
 PAGE, DATA = HERE.parent / "docs" / "benchmarks.md", HERE.parent / "docs" / "benchmarks.json"
-HELPERS = ("run", "timing", "ways")
+HELPERS = ("digits_model", "run", "timing", "ways")
 TARGETS = "targets"
 """The table of all results that have a target; each script has one of its own name besides."""
 

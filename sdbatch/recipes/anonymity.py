@@ -49,7 +49,7 @@ class Unrecognised:
         """See `Guard.judge`."""
         from sdbatch.sources import faces
 
-        scores: dict[str, float] = {}
+        scores: dict[str, float | str] = {}
         if region is not None and region.any():
             scores["region_ssim"] = structural(*cut(made, parent, region))
         if clip is not None:

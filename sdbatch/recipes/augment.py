@@ -33,7 +33,7 @@ def expand(
     rest.setdefault("mode", "img2img")
     before = len(problems.found)
     _check(own, problems)
-    similarity = guard(own.get("similarity"), problems)
+    similarity = guard(own.get("similarity"), own.get("distinct"), problems)
     parents = _parents(own, base, problems)
     if parents is not None:
         _check_splits(parents, problems)

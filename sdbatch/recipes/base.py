@@ -40,7 +40,7 @@ class Verdict:
 
     outcome: Literal["keep", "again", "drop"] = "keep"
     why: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float | str] = field(default_factory=dict)
 
 
 class Guard(Protocol):

@@ -8,10 +8,13 @@ from typing import Any
 
 from sdbatch.errors import DroppedError
 from sdbatch.recipes.base import Pixels, Region, Verdict, again
+from sdbatch.sources import pictures
 from sdbatch.spec.problems import Problems, show, unknown
 from sdbatch.types import Row
 
 TRIES = 4
+BITS = 64
+"""Of a perceptual hash."""
 _KEYS = ("ssim", "clip", "clip_model", "tries")
 Band = tuple[float, float]
 
@@ -24,20 +27,26 @@ class Similarity:
         ssim: least and most structural similarity (Wang et al., 2004) of a picture and its parent; None asks for none.
         clip: least and most cosine between CLIP's embeddings of both; None asks for none.
         tries: how often a row is made at most.
+        distinct: bits in which the perceptual hashes of one parent's pictures must differ; 0 asks for none. What is
+            nearer is told when all are made: see `duplicates`.
     """
 
     ssim: Band | None = None
     clip: Band | None = None
     clip_model: str | None = None
     tries: int = TRIES
+    distinct: int = 0
     lost = DroppedError
 
     def judge(self, made: Pixels, parent: Pixels, clip: float | None, region: Region | None = None) -> Verdict:
         """See `Guard.judge`."""
-        scores = {"ssim": structural(made, parent)}
+        ssim = structural(made, parent)
+        scores: dict[str, float | str] = {"ssim": ssim}
+        if self.distinct:
+            scores["phash"] = pictures.perceptual_hash(made)
         if clip is not None:
             scores["clip_parent"] = round(clip, 6)
-        for name, band, value in (("ssim", self.ssim, scores["ssim"]), ("clip", self.clip, clip)):
+        for name, band, value in (("ssim", self.ssim, ssim), ("clip", self.clip, clip)):
             if band is None or value is None or band[0] <= value <= band[1]:
                 continue
             far = "far from" if value < band[0] else "close to"
@@ -59,10 +68,15 @@ def structural(one: Pixels, other: Pixels) -> float:
     return round(float(metrics.structural_similarity(one, other, win_size=side, channel_axis=2, data_range=255)), 6)
 
 
-def guard(given: Any, problems: Problems) -> Similarity | None:
-    """Read `similarity:`; None where there is none."""
+def guard(given: Any, distinct: Any, problems: Problems) -> Similarity | None:
+    """Read `similarity:` and `distinct:`; None where there is neither."""
+    if distinct is not None and (
+        not isinstance(distinct, int) or isinstance(distinct, bool) or not 1 <= distinct <= 64
+    ):
+        problems.add(("distinct",), f"{show(distinct)} is not a number of bits from 1 to 64")
+        distinct = None
     if given is None:
-        return None
+        return None if distinct is None else Similarity(distinct=distinct)
     if not isinstance(given, dict):
         problems.add(("similarity",), f"{show(given)} is not such as {{ssim: [0.2, 0.95], tries: 4}}")
         return None
@@ -77,7 +91,7 @@ def guard(given: Any, problems: Problems) -> Similarity | None:
     if not isinstance(tries, int) or isinstance(tries, bool) or not 1 <= tries <= 100:
         problems.add(("similarity", "tries"), f"{show(tries)} is not a whole number from 1 to 100")
         tries = TRIES
-    return Similarity(bands["ssim"], bands["clip"], model, tries)
+    return Similarity(bands["ssim"], bands["clip"], model, tries, distinct or 0)
 
 
 def _band(name: str, given: Any, problems: Problems) -> Band | None:

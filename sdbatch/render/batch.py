@@ -51,7 +51,8 @@ class Picture:
 
     Attributes:
         pixels: (height, width, 3) uint8.
-        beside: what `output.save` may write beside it, by name: (height, width) or (height, width, 3) uint8 or uint16.
+        beside: what `output.save` may write beside it, by name: (height, width) or (height, width, 3) uint8 or uint16;
+            `latents` are (channels, h, w) floats.
         size: the batch shape that it was made at; 0 is the one that was asked for.
         scores: numbers about it, of a picture that is another row's and is not written again.
         degraded: what else was done otherwise than `render:` says, for want of memory or of numbers, by name.
@@ -108,6 +109,7 @@ class Batch:
         count: how many of the rows are real.
         draws: one generator a row.
         texts: the pipeline's arguments that hold prompt embeddings, first dimension len(rows).
+        kept: what `call` leaves here: `latents`, as the last step made them, (len(rows), channels, h, w), scaled.
     """
 
     context: Context
@@ -116,6 +118,7 @@ class Batch:
     draws: Sequence[torch.Generator]
     guidance: Guidance
     texts: Mapping[str, torch.Tensor]
+    kept: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def pad(self, values: Sequence[T]) -> list[T]:
         """One value a real row → one a row."""
@@ -137,9 +140,27 @@ class Batch:
                 generator=list(self.draws),
                 guidance_scale=self.guidance,
                 output_type="pt" if latents.rounds_there(context.pipe) else "np",
-                **{**context.arguments, **arguments},
+                **{**context.arguments, **arguments, **self._following()},
             ).images
         return made
+
+    def _following(self) -> dict[str, Any]:
+        """The argument that has the pipeline tell of its latents after each step, of those that can."""
+        if "latents" not in getattr(self.context.pipe, "_callback_tensor_inputs", ()):
+            return {}
+
+        def follow(pipe: Any, step: int, timestep: Any, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+            self.kept["latents"] = tensors["latents"]
+            return {}
+
+        return {"callback_on_step_end": follow}
+
+    def beside(self, at: int) -> dict[str, NDArray[Any]]:
+        """What `output.save` may write of a row that no mode has for itself: `latents`, (channels, h, w)."""
+        if "latents" not in self.kept:
+            return {}
+        found = self.kept["latents"][at]
+        return {"latents": (found.float() if found.dtype == torch.bfloat16 else found).cpu().numpy()}
 
     def pictures(self, made: Made) -> list[NDArray[np.uint8]]:
         """Pixels of the real rows, of what `call` or `latents.decode` gave."""
@@ -152,4 +173,6 @@ class Batch:
         row = self.rows[at]
         texts = {name: value[at : at + 1].expand(len(draws), *value.shape[1:]) for name, value in self.texts.items()}
         guidance = Guidance([row.params["guidance_scale"]] * len(draws))
-        return replace(self, rows=[row] * len(draws), count=len(draws), draws=draws, guidance=guidance, texts=texts)
+        return replace(
+            self, rows=[row] * len(draws), count=len(draws), draws=draws, guidance=guidance, texts=texts, kept={}
+        )

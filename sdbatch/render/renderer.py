@@ -131,7 +131,10 @@ class Renderer:
                 found[at] = error
         for chunks, members in self._by_length(context, rows, list(ready)).items():
             batch = self._batch(context, [rows[at] for at in members], size, chunks)
-            made = twin.draw(batch, [ready[at] for at in members])
+            made = [
+                replace(one, beside={**one.beside, **batch.beside(place)})
+                for place, one in enumerate(twin.draw(batch, [ready[at] for at in members]))
+            ]
             found.update((at, _seen(context, rows[at], one)) for at, one in zip(members, made, strict=True))
         return [found[at] for at in range(len(rows))]
 

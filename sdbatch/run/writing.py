@@ -46,7 +46,7 @@ class Judged:
 
     attempts: int
     used: Mapping[str, Any]
-    scores: Mapping[str, float]
+    scores: Mapping[str, float | str]
 
     @property
     def other(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Writer:
         for path in dict.fromkeys(one.path for one in everyone):
             for name, array in made.picture.beside.items():
                 if name.rstrip("0123456789") in output.save:
-                    self._store.replace(images.beside(path, name), images.plain_png(array))
+                    self._store.replace(images.beside(path, name), images.plain(name, array))
             self._store.replace(path, data)
         return [record(one, uses, {**how, "finished_at": now()}) for one in everyone]
 

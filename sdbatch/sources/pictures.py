@@ -119,3 +119,10 @@ def _resized(
     image = Image.fromarray(np.ascontiguousarray(picture))
     made: NDArray[_T] = np.asarray(image.resize((width, height), _FILTERS[resample], box))
     return made
+
+
+def perceptual_hash(pixels: NDArray[np.uint8]) -> str:
+    """The perceptual hash of (height, width, 3) by the cosine transform (imagehash): 64 bits, in hexadecimal digits."""
+    import imagehash  # a tenth of a second, seldom of use
+
+    return str(imagehash.phash(Image.fromarray(pixels), 8))

@@ -22,6 +22,12 @@ KEYS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "type": "object",
             "description": "how alike to its parent a picture may be",
         },
+        "distinct": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 64,
+            "description": "bits of 64 in which the perceptual hashes of one parent's pictures must differ",
+        },
         "boxes": {"enum": ["keep", "drop"], "description": "what becomes of boxes in modes that may move content"},
     },
     "anonymize": {

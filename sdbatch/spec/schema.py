@@ -36,7 +36,7 @@ TABLES = (".parquet", ".csv", ".jsonl")
 FORMATS = ("png", "webp", "jpeg")
 OUTPUT_KEYS = ("dir", "filename", "format", "quality", "save", "watermark", "c2pa")
 SIGNING_KEYS = ("cert", "key")
-SAVED = ("depth", "control", "mask")
+SAVED = ("latents", "depth", "control", "mask")
 """What `output.save` writes beside a picture, where its mode has one."""
 SAFETY = ("off", "flag", "drop")
 """What the verdict of a model's own safety checker does: nothing, a note in the manifest, or a failed row."""

@@ -192,7 +192,7 @@ def _beyond(root: Path, table: pa.Table, there: list[str], pool: ThreadPoolExecu
         if stem not in owners:
             return Finding("orphan", name, "no line of the manifest names it")
         try:
-            images.decode(_read(root / name))
+            images.check_beside(name, _read(root / name))
         except StoreError:
             raise
         except Exception as error:  # Pillow raises all sorts over broken files

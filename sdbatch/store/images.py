@@ -32,7 +32,8 @@ from sdbatch.store import png
 
 JPEG_QUALITY = 92
 
-_BESIDE = re.compile(rf"(.+)\.(?:{'|'.join(SAVED)})\d*\.png", re.DOTALL)
+_BESIDE = re.compile(rf"(.+)\.(?:{'|'.join(SAVED)})\d*\.(?:png|npy)", re.DOTALL)
+LATENTS = "latents"
 _MAX_SIDE = {"png": 2**31 - 1, "webp": 16383, "jpeg": 65500}  # pixels; libjpeg's own limit is below the format's
 _EXIF_IFD, _USER_COMMENT, _IMAGE_DESCRIPTION = 0x8769, 0x9286, 0x010E
 _UNICODE, _ASCII = b"UNICODE\0", b"ASCII\0\0\0"
@@ -96,8 +97,8 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 
 def beside(path: str, name: str) -> str:
-    """Where what `output.save` names goes: `a/b.webp`, `depth` → `a/b.depth.png`."""
-    return f"{path.rpartition('.')[0]}.{name}.png"
+    """Where what `output.save` names goes: `a/b.webp`, `depth` → `a/b.depth.png`; latents are an .npy."""
+    return f"{path.rpartition('.')[0]}.{name}.{'npy' if name == LATENTS else 'png'}"
 
 
 def beside_which(path: str) -> str | None:
@@ -106,9 +107,29 @@ def beside_which(path: str) -> str | None:
     return match[1] if match else None
 
 
-def plain_png(pixels: NDArray[Any]) -> bytes:
-    """A PNG with no texts, of (h, w) uint8 or uint16, or (h, w, 3) uint8."""
-    return png.encode(pixels)
+def plain(name: str, values: NDArray[Any]) -> bytes:
+    """The file of what `output.save` names: of latents NumPy's own format, else a PNG with no texts.
+
+    Args:
+        values: (h, w) uint8 or uint16, or (h, w, 3) uint8; latents (channels, h, w) floats.
+    """
+    if name != LATENTS:
+        return png.encode(values)
+    data = io.BytesIO()
+    np.save(data, values, allow_pickle=False)
+    return data.getvalue()
+
+
+def check_beside(path: str, data: bytes) -> None:
+    """Read such a file to its end.
+
+    Raises:
+        ValueError, OSError: it is torn.
+    """
+    if path.endswith(".npy"):
+        np.load(io.BytesIO(data), allow_pickle=False)
+    else:
+        decode(data)
 
 
 def read_texts(data: bytes) -> Texts | None:

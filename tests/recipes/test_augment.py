@@ -101,7 +101,7 @@ def test_as_many_of_each_class(made: Path, write: Write) -> None:
         ({"similarity": {"sim": 1}}, "similarity.sim"),
         ({"similarity": {"tries": 0}}, "from 1 to 100"),
         ({"prompt": "a {lable}"}, "lable"),
-        ({"distinct": 3}, "distinct"),
+        ({"distinct": 65}, "distinct: 65 is not a number of bits from 1 to 64"),
     ],
 )
 def test_mistakes_are_said(made: Path, write: Write, change: dict[str, Any], said: str) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
+from PIL import Image
 
+from sdbatch.api.checking import fsck
+from sdbatch.demo import family
 from sdbatch.errors import PictureError
 from sdbatch.render import latents
 
@@ -58,3 +63,24 @@ def test_a_mode_draws_the_same_either_way(mode: str, rig: Any, monkeypatch: pyte
     monkeypatch.setattr(latents, "rounded", lambda pictures: (taken.append(pictures.shape), rounded(pictures))[1])
     (there,) = rig.draw(JOBS[mode])
     assert np.array_equal(here, there) and len(taken) == 1
+
+
+@pytest.mark.parametrize("mode", ["txt2img", "img2img", "inpaint"])
+def test_latents_that_are_saved_are_what_was_decoded(mode: str, rig: Any, run_job: Any, tmp_path: Path) -> None:
+    rig.scene("scene.png")
+    (tmp_path / "scene.png").write_bytes((rig.base / "scene.png").read_bytes())
+    whole = {"mask": [0, 0, 64, 64]} if mode == "inpaint" else {}  # nothing is pasted back
+    asked = {name: value for name, value in JOBS[mode].items() if name != "seed"}
+    job = {**asked, **whole, "output": {"save": ["latents"], "filename": "{seed}"}, "grid": {"seed": [3, 4]}}
+    run_job(job, tmp_path / "run")
+    vae = AutoencoderKL.from_pretrained(family.DEMO / "vae", torch_dtype=torch.float32)
+    for seed in (3, 4):
+        found = np.load(tmp_path / "run" / "images" / f"{seed}.latents.npy")
+        assert (found.shape, found.dtype) == ((4, 16, 16), np.float32)
+        with torch.no_grad():
+            made = vae.decode(torch.from_numpy(found)[None] / vae.config.scaling_factor).sample[0]
+        before = ((made.permute(1, 2, 0).numpy() + 1) * 127.5).clip(0, 255)
+        assert np.abs(before - np.asarray(Image.open(tmp_path / "run" / "images" / f"{seed}.png"))).max() < 1.01
+    assert not fsck(tmp_path / "run").findings
+    (tmp_path / "run" / "images" / "3.latents.npy").write_bytes(b"no")
+    assert [one.kind for one in fsck(tmp_path / "run").findings] == ["torn"]

@@ -128,12 +128,18 @@ def test_what_is_in_hand_is_noted_before_it_begins(tmp_path: Path, monkeypatch: 
 
 def test_what_output_save_names_is_written_beside_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    drawn = Picture(pixels(1), {"depth": grey.astype(np.uint16) * 256, "control": grey, "control2": grey, "mask": grey})
+    latents = np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 2, 2)
+    drawn = Picture(
+        pixels(1),
+        {"latents": latents, "depth": grey.astype(np.uint16) * 256, "control": grey, "control2": grey, "mask": grey},
+    )
     monkeypatch.setattr(Renderer, "render", lambda self, rows, size, precise=False: [drawn] * len(rows))
     lease = Lease(0, (row(1, 0, "images/a.png"), row(1, 1, "images/b.png")))
-    Worker(task(tmp_path, output=Output(save=("depth", "control")))).run(lease)
+    Worker(task(tmp_path, output=Output(save=("latents", "depth", "control")))).run(lease)
     files = {path.name for path in (tmp_path / "images").iterdir()}
-    assert files == {f"{name}{more}.png" for name in "ab" for more in ("", ".depth", ".control", ".control2")}
+    wanted = {f"{name}{more}.png" for name in "ab" for more in ("", ".depth", ".control", ".control2")}
+    assert files == wanted | {"a.latents.npy", "b.latents.npy"}
+    assert np.array_equal(np.load(tmp_path / "images" / "a.latents.npy"), latents)
     depth = np.asarray(Image.open(tmp_path / "images" / "a.depth.png"))
     assert depth.dtype == np.uint16 and np.array_equal(depth, drawn.beside["depth"])
 

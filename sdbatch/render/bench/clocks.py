@@ -14,6 +14,8 @@ import torch
 SIDES = {"cuda": 8192, "mps": 4096, "cpu": 2048}
 """Of the square matrices that are multiplied, by device: large enough that nothing but the multiplication counts."""
 LEAST_RUNS, SECONDS = 3, 0.5
+SMALLER = 8
+"""By how much the sides are smaller of what is multiplied first, to see how long that takes."""
 _STATUS, _CLEAR = "/proc/self/status", "/proc/self/clear_refs"
 
 
@@ -133,16 +135,25 @@ def matrix_peak(device: str, dtype: torch.dtype) -> float:
 
     2 n³ operations a product (Golub and Van Loan, "Matrix Computations", section 1.1).
     """
-    side = SIDES[device]
+    side, taken = SIDES[device], _products(device, dtype, SIDES[device] // SMALLER, 1)
+    if taken[0] * SMALLER**3 < SECONDS:
+        taken = _products(device, dtype, side, LEAST_RUNS)
+    else:  # a CPU without bfloat16 takes fifty times as long for it, and its size makes no difference
+        side //= SMALLER
+    return 2 * side**3 / min(taken)
+
+
+def _products(device: str, dtype: torch.dtype, side: int, least: int) -> list[float]:
+    """Seconds of each of at least so many products, after one that is not counted."""
     left, right = (torch.randn((side, side), dtype=torch.float32).to(device, dtype) for _ in range(2))
     made = torch.empty_like(left)
     taken: list[float] = []
     torch.mm(left, right, out=made)
-    while len(taken) < LEAST_RUNS or (sum(taken) < SECONDS and len(taken) < 100):
+    while len(taken) < least or (least > 1 and sum(taken) < SECONDS and len(taken) < 100):
         began = now(device)
         torch.mm(left, right, out=made)
         taken.append(now(device) - began)
-    return 2 * side**3 / min(taken)
+    return taken
 
 
 def medians(measured: list[dict[str, float]]) -> dict[str, float]:

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sdbatch.render import judging
 from sdbatch.render.batch import Batch, Context, Picture
+from sdbatch.sources import pictures
 from sdbatch.types import Row
 
 Pixels = NDArray[np.uint8]
-HASH_SIDE = 8
-"""A perceptual hash has the square of this many bits."""
 
 
 def prepare(row: Row, context: Context) -> Pixels:
@@ -43,8 +41,6 @@ def scores(pixels: Pixels) -> dict[str, Any]:
         `phash`: the perceptual hash by the discrete cosine transform (imagehash), 64 bits in hexadecimal digits; and
         `score`, which is the sharpness.
     """
-    import imagehash  # a tenth of a second, of use only here
-
     luma = pixels.astype(np.float64) @ (0.299, 0.587, 0.114)  # Rec. 601
     padded = np.pad(luma, 1, mode="edge")
     around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
@@ -54,5 +50,5 @@ def scores(pixels: Pixels) -> dict[str, Any]:
         "sharpness": sharpness,
         "contrast": round(float(luma.std()) / 255, 6),
         "brightness": round(float(luma.mean()) / 255, 6),
-        "phash": str(imagehash.phash(Image.fromarray(pixels), HASH_SIDE)),
+        "phash": pictures.perceptual_hash(pixels),
     }
