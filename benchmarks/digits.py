@@ -32,7 +32,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 SIDE = 32
-OF_FEW, OF_ALL = (300, 600), (600, 1500)
+OF_FEW, OF_ALL = (200, 400), (600, 900)
 """Steps of a model's VAE and UNet."""
 MADE = {5: 10, 20: 5}
 """Variations of each picture, by how many there are of a class."""

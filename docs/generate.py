@@ -122,7 +122,7 @@ SPEC_OTHER = """\
 | `filename` | `"{id}"` | a template without extension; `/` in the template makes folders |
 | `format` | `png` | `png`, `webp` or `jpeg` |
 | `quality` | the format's | 1 to 100, for `webp` (100 is lossless, and the default) and `jpeg` |
-| `save` | none | a list of `depth`, `control`, `mask`: written beside each picture whose mode has one |
+| `save` | none | a list of `latents`, `depth`, `control`, `mask`: [beside each picture](output.md#beside-a-picture) |
 | `watermark` | none | a text to [hide in each picture](output.md#watermark) |
 | `c2pa` | none | `{cert, key}`: paths of PEM files that [sign each picture](output.md#content-credentials) |
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sdbatch import errors, prepare, staging
-from sdbatch.api import places, settling, thinning, working
+from sdbatch.api import places, settling, summing, thinning, working
 from sdbatch.api.working import Listener, RunOptions, Work, too_many
 from sdbatch.render import device
 from sdbatch.spec import dump
@@ -93,6 +93,8 @@ def run(
         report = _report(job, stages, work)
         if not report.left and not report.failed and (dropped := thinning.thin(job, manifest)):
             report = replace(report, dropped=report.dropped + dropped)
+        if report.made or report.dropped or report.failed:
+            summing.write(job, manifest)
         if job.directory.unlogged:
             listener.say(f"{job.directory.unlogged} events could not be added to log.jsonl: {job.directory.log_error}")
         attempts.clear(job.directory.store)  # of actors that died and were replaced
