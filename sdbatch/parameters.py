@@ -98,6 +98,8 @@ PARAMETERS: dict[str, Parameter] = _table(
     Parameter("mask", "json", None, "what to repaint: a picture (white), a box [x, y, w, h], alpha, or {color: ...}"),
     Parameter("masked_content", "text", "original", "what the model is shown of the masked part: it, or what is around",
               choices=("original", "fill")),
+    Parameter("unmasked", "text", "original", "what is outside of the mask: as it was, or as the VAE gives it back",
+              choices=("original", "encoded")),
     Parameter("redaction", "text", "fill", "how mode redact hides the masked part",
               choices=("fill", "blur", "pixelate")),
     Parameter("mask_feather", "int", 0, "pixels inside the mask over which old fades into new", low=0, high=1024,

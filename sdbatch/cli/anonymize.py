@@ -17,16 +17,21 @@ def register(app: typer.Typer) -> None:
 
 
 def anonymize(
-    input_: Annotated[str, typer.Argument(metavar="INPUT", help="A folder, imagefolder, or a pattern of pictures.")],
+    input_: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A folder, imagefolder, .tar, .parquet, or a pattern of pictures.")
+    ],
     key_file: Annotated[
         Path, typer.Option("--key-file", metavar="FILE", help="At least 16 bytes, which names and hashes are keyed by.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run directory.")],
-    find: Annotated[str, typer.Option(metavar="faces|boxes|whole", help="What is hidden.")] = "faces",
+    find: Annotated[str, typer.Option(metavar="faces|boxes|masks|whole", help="What is hidden.")] = "faces",
     how: Annotated[
         str, typer.Option("--replace", metavar="HOW", help="inpaint, img2img, fill, blur or pixelate.")
     ] = "inpaint",
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="What is to be there instead.")] = "",
+    outside: Annotated[
+        str | None, typer.Option(metavar="keep|encode", help="What is not hidden: bit for bit, or through the VAE too.")
+    ] = None,
     detector: Annotated[str, typer.Option(metavar="auto|centerface|lbp", help="What finds faces.")] = "auto",
     unfound: Annotated[
         str, typer.Option(metavar="review|keep", help="What becomes of pictures without a face.")
@@ -46,7 +51,7 @@ def anonymize(
 
     keys = {
         "find": find, "replace": how, "prompt": prompt or None, "unfound": unfound, "keep_columns": keep,
-        "detector": detector, "model": model,
+        "detector": detector, "model": model, "outside": outside,
     }  # fmt: skip
     given = {name: value for name, value in keys.items() if value is not None}
     spec = api.recipe("anonymize", input_, out, given, key_file=key_file)

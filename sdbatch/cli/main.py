@@ -65,6 +65,9 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # whoever read it is gone
             stream.flush()
+    temporary = sys.modules.get("sdbatch.sources.temporary")
+    if temporary is not None:  # what was not imported has left nothing
+        temporary.clear()
     # Not sys.exit: Arrow's thread pools may be starting a thread while the interpreter takes them down, which
     # aborts the process in about one of 200 short commands. All work is over here, and all files are closed.
     os._exit(code)

@@ -15,7 +15,7 @@ PIPELINES = {
     "sdxl-inpaint": "StableDiffusionXLInpaintPipeline",
 }
 USES = COMMON | set(
-    "width height image mask strength fit masked_content mask_feather padding_mask_crop accelerate".split()
+    "width height image mask strength fit masked_content unmasked mask_feather padding_mask_crop accelerate".split()
 )
 NEEDS = ("image", "mask")
 SIZED = ("width", "height", "fit", "padding_mask_crop")

@@ -13,13 +13,14 @@ import pyarrow as pa
 from sdbatch.errors import InputError
 from sdbatch.recipes import base as common
 from sdbatch.recipes.anonymity import FALLBACKS, Unrecognised
-from sdbatch.sources import datasets, decode, faces, hidden
+from sdbatch.sources import datasets, decode, faces, hidden, temporary
 from sdbatch.sources.datasets import Item
 from sdbatch.sources.hidden import Hidden, Secret
 from sdbatch.spec.problems import Problems, show
 from sdbatch.spec.recipes import Recipe
 
-FIND = ("faces", "boxes", "whole")
+FIND = ("faces", "boxes", "masks", "whole")
+OUTSIDE = ("keep", "encode")
 REPLACE = ("inpaint", "img2img", "fill", "blur", "pixelate")
 PLAIN = REPLACE[2:]
 FLOOR = 0.6
@@ -29,7 +30,7 @@ PADDING = 32
 TRIES = 3
 PLACES = {"input": "SDBATCH_INPUT", "key_file": "SDBATCH_KEY_FILE"}
 """Keys that a run directory does not keep, and the environment variables that give them when a run goes on."""
-_DECIDED = ("mode", "masked_content", "redaction")
+_DECIDED = ("mode", "masked_content", "redaction", "unmasked")
 _FORBIDDEN = (*_DECIDED, "image", "mask", "seed")
 
 
@@ -41,14 +42,8 @@ def expand(
     for name in _FORBIDDEN:
         if rest.pop(name, None) is not None:
             problems.add((name,), "is decided by recipe anonymize: find and replace say how")
-    replace, find = own.get("replace", "inpaint"), own.get("find", "faces")
-    for name, value, allowed in (("replace", replace, REPLACE), ("find", find, FIND)):
-        if value not in allowed:
-            problems.add((name,), f"{show(value)} is not one of {', '.join(allowed)}")
+    find, replace, outside = _ways(own, rest, problems)
     detector = _detector(own, problems)
-    strength = rest.get("strength", 1.0)
-    if replace == "img2img" and isinstance(strength, (int, float)) and strength < FLOOR:
-        problems.add(("strength",), f"{strength} is too little to hide a face; at least {FLOOR}")
     columns = own.get("keep_columns", [])
     if not isinstance(columns, list) or not all(isinstance(one, str) for one in columns):
         problems.add(("keep_columns",), f"{show(columns)} is not a list of columns")
@@ -56,7 +51,7 @@ def expand(
     guard = _guard(own, detector, replace, problems)
     key = _key(own, base, problems)
     items = _items(own, base, problems)
-    rest |= _settings(replace, rest)
+    rest |= _settings(replace, outside, rest)
     if key is None or items is None or len(problems.found) > before:
         return rest, None
     try:
@@ -71,12 +66,28 @@ def expand(
     return rest, Recipe("anonymize", kept, table, guard, _DECIDED, Hidden(secrets))
 
 
-def _settings(replace: str, rest: Mapping[str, Any]) -> dict[str, Any]:
+def _ways(own: Mapping[str, Any], rest: Mapping[str, Any], problems: Problems) -> tuple[Any, Any, Any]:
+    """What is hidden, how, and what becomes of the rest."""
+    find, replace, outside = own.get("find", "faces"), own.get("replace", "inpaint"), own.get("outside", "keep")
+    for name, value, allowed in (("find", find, FIND), ("replace", replace, REPLACE), ("outside", outside, OUTSIDE)):
+        if value not in allowed:
+            problems.add((name,), f"{show(value)} is not one of {', '.join(allowed)}")
+    if outside == "encode" and replace in PLAIN:
+        problems.add(("outside",), f"encode needs a model, and {replace} has none")
+    strength = rest.get("strength", 1.0)
+    if replace == "img2img" and isinstance(strength, (int, float)) and strength < FLOOR:
+        problems.add(("strength",), f"{strength} is too little to hide a face; at least {FLOOR}")
+    return find, replace, outside
+
+
+def _settings(replace: str, outside: str, rest: Mapping[str, Any]) -> dict[str, Any]:
     """What rows have in common."""
     if replace in PLAIN:
         return {"mode": "redact", "redaction": replace}
     found: dict[str, Any] = {"mode": "inpaint", "masked_content": "fill" if replace == "inpaint" else "original"}
     found["strength"] = rest.get("strength", 1.0)
+    if outside == "encode":
+        return {**found, "unmasked": "encoded"}
     if not {"padding_mask_crop", "fit", "width", "height"} & rest.keys():
         found["padding_mask_crop"] = PADDING
     return found
@@ -152,11 +163,8 @@ def _items(own: Mapping[str, Any], base: Path, problems: Problems) -> list[Item]
     given = _given(own, "input", problems)
     if given is None:
         return None
-    if given.endswith((".tar", ".parquet")):
-        problems.add(("input",), "is unpacked into the cache, where its pictures would stay; unpack it yourself")
-        return None
     try:
-        return datasets.read(given, base)
+        return datasets.read(given, base, temporary.folder())
     except (InputError, OSError):
         problems.add(("input",), "cannot be read as a data set; what is wrong is not told, for that would name files")
         return None
@@ -172,7 +180,7 @@ def _table(
         name, secret = hidden.named(key, item.path)
         secrets[name] = secret
         rows["image"].append(name)
-        rows["mask"].append(json.dumps(_mask(item, find, detector)))
+        rows["mask"].append(json.dumps(_mask(item, find, detector, key, secrets)))
         rows["seed"].append(common.seed("anonymize", secret.digest))
         rows["parent_id"].append(secret.digest[:20])
         for column in columns:
@@ -181,11 +189,18 @@ def _table(
     return pa.table({name: pa.array(cells, kinds.get(name, pa.string())) for name, cells in rows.items()}), secrets
 
 
-def _mask(item: Item, find: str, detector: Mapping[str, Any]) -> Any:
+def _mask(item: Item, find: str, detector: Mapping[str, Any], key: bytes, secrets: dict[str, Secret]) -> Any:
     if find == "faces":
         return {"faces": dict(detector)}
     if find == "whole":
         return [0, 0, *decode.size(item.path)]
+    if find == "masks":
+        named = item.columns.get("mask")
+        if not isinstance(named, str) or not named:
+            raise InputError("has no mask")
+        name, secret = hidden.named(key, datasets.beside(item, named))
+        secrets[name] = secret
+        return name
     boxes = next((item.columns[name] for name in ("boxes", "bbox", "bboxes") if item.columns.get(name)), None)
     boxes = json.loads(boxes) if isinstance(boxes, str) else boxes
     if not boxes:

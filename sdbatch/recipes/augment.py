@@ -170,11 +170,5 @@ def _backgrounds(parents: Sequence[Parent], base: Path, mode: Any) -> dict[str, 
         named = parent.columns.get(OBJECT_MASK)
         if named is None:
             raise InputError(f"{parent.item.name}: has no {OBJECT_MASK}")
-        found[parent.name] = datasets.inverted(_beside(parent, named))
+        found[parent.name] = datasets.inverted(datasets.beside(parent.item, named))
     return found
-
-
-def _beside(parent: Parent, named: str) -> Path:
-    """A file that a data set names, from the folder that its picture's own name starts in."""
-    root = Path(str(parent.item.path).removesuffix(parent.item.name))
-    return root / named

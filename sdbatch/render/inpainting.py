@@ -31,6 +31,16 @@ class Masked:
     key: tuple[Any, ...]
 
 
+def encoded(batch: Batch, masked: Sequence[Masked]) -> list[NDArray[np.uint8]]:
+    """The pictures as the VAE gives them back; nothing is drawn for it."""
+    context = batch.context
+    pipe = context.pipe
+    size = _latent_size(pipe, context.params["width"], context.params["height"])
+    still = torch.zeros(1, pipe.vae.config.latent_channels, *size)
+    made = [latents.sample(pipe, context.encoded(one.key, one.picture), still) for one in batch.pad(masked)]
+    return batch.pictures(latents.decode(pipe, torch.cat(made)))
+
+
 def repaint(batch: Batch, masked: Sequence[Masked]) -> list[NDArray[np.uint8]]:
     """The model's own pictures, nothing pasted yet: by a 9-channel inpainting model, or by a plain one.
 

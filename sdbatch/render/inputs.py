@@ -74,6 +74,7 @@ class Inputs:
         """
         pixels = self.original(name)
         height, width = pixels.shape[:2]
+        value = masks.renamed(value, self._sources.inputs.real)
         grey = masks.read(value, self._path(name), (width, height), self._sources.base, pixels, self._sources.within)
         return np.asarray(grey >= 128)
 

@@ -115,9 +115,9 @@ class Worker:
         """Failures whose messages name inputs as rows do."""
         if self._task.hidden is None:
             return failures
-        names = {row.row: row.params.get("image") for row in lease.rows}
+        params = {row.row: row.params for row in lease.rows}
         told = self._sources.inputs.told
-        return [replace(one, message=told(names.get(one.row), one.message)) for one in failures]
+        return [replace(one, message=told(params.get(one.row, {}), one.message)) for one in failures]
 
     def about(self) -> dict[str, Any]:
         """What a progress line shows of this worker."""

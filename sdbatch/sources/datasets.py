@@ -49,16 +49,17 @@ class Item:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read(given: str, base: Path) -> list[Item]:
+def read(given: str, base: Path, folder: Path | None = None) -> list[Item]:
     """The pictures of a data set, in an order that follows from their names.
 
     Args:
         given: a folder, a .tar, a .parquet, or a pattern of pictures or of tars; as a spec in `base` has it.
+        folder: where pictures of tars and tables are unpacked; None is the cache.
 
     Raises:
         InputError: there is no such thing, or it is broken, empty, or of a kind that is not read.
     """
-    found = list(islice(_items(given, base), ITEMS_MAX + 1))
+    found = list(islice(_items(given, base, folder), ITEMS_MAX + 1))
     if len(found) > ITEMS_MAX:
         raise InputError(f"{files.show(given)}: holds more than {ITEMS_MAX:,} pictures")
     if not found:
@@ -66,12 +67,12 @@ def read(given: str, base: Path) -> list[Item]:
     return found
 
 
-def _items(given: str, base: Path) -> Iterator[Item]:
+def _items(given: str, base: Path, folder: Path | None) -> Iterator[Item]:
     if _GLOB.search(given):
         paths = [files.at(base, name) for name in globs.files(given, base)]
         tars = [path for path in paths if path.suffix == ".tar"]
         pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
-        yield from (item for path in tars for item in _tar(path))
+        yield from (item for path in tars for item in _tar(path, folder))
         yield from (Item(path, _relative(path, base)) for path in pictures)
         return
     path = files.at(base, given)
@@ -80,11 +81,11 @@ def _items(given: str, base: Path) -> Iterator[Item]:
     except OSError as error:
         raise InputError(f"{files.show(given)}: {error}") from error
     if path.suffix == ".tar":
-        yield from _tar(path)
+        yield from _tar(path, folder)
     elif path.suffix == ".parquet":
-        yield from _parquet(path)
+        yield from _parquet(path, folder)
     elif path.is_dir():
-        yield from _folder(path)
+        yield from _folder(path, folder)
     else:
         raise InputError(f"{files.show(given)}: no such folder, .tar, .parquet or pattern")
 
@@ -96,10 +97,10 @@ def _relative(path: Path, base: Path) -> str:
 # --- folders ---
 
 
-def _folder(root: Path) -> Iterator[Item]:
+def _folder(root: Path, unpacked: Path | None) -> Iterator[Item]:
     tars = sorted(root.glob("*.tar"))
     if tars:
-        yield from (item for tar in tars for item in _tar(tar))
+        yield from (item for tar in tars for item in _tar(tar, unpacked))
         return
     tables = [path for where in (root, *_subfolders(root)) for name in _METADATA if (path := where / name).is_file()]
     if tables:
@@ -168,7 +169,7 @@ def _lines(table: Path) -> Iterator[dict[str, Any]]:
 # --- tars and tables ---
 
 
-def _tar(path: Path) -> Iterator[Item]:
+def _tar(path: Path, folder: Path | None) -> Iterator[Item]:
     """A webdataset: members of one key stand side by side, a picture and what is said of it."""
     try:
         with tarfile.open(path, "r:") as tar:
@@ -180,7 +181,7 @@ def _tar(path: Path) -> Iterator[Item]:
                 stem, _, kind = name.name.partition(".")
                 here = str(name.with_name(stem))
                 if here != key and held:
-                    yield from _sample(path, key, held)
+                    yield from _sample(path, key, held, folder)
                     held = {}
                 key = here
                 if member.size > MEMBER_BYTES:
@@ -188,12 +189,12 @@ def _tar(path: Path) -> Iterator[Item]:
                 found = tar.extractfile(member)
                 held[kind.lower()] = b"" if found is None else found.read()
             if held:
-                yield from _sample(path, key, held)
+                yield from _sample(path, key, held, folder)
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"{files.show(path)}: is no whole tar: {error}") from error
 
 
-def _sample(path: Path, key: str, held: Mapping[str, bytes]) -> Iterator[Item]:
+def _sample(path: Path, key: str, held: Mapping[str, bytes], folder: Path | None) -> Iterator[Item]:
     kind = next((kind for kind in held if f".{kind.rpartition('.')[2]}" in SUFFIXES), None)
     if kind is None:
         return
@@ -207,10 +208,10 @@ def _sample(path: Path, key: str, held: Mapping[str, bytes]) -> Iterator[Item]:
                 columns[column] = held[name].decode("utf-8").strip()
     except (ValueError, RecursionError) as error:
         raise InputError(f"{files.show(path)}: what {files.show(key)} says is not readable: {error}") from error
-    yield Item(kept(held[kind], kind.rpartition(".")[2]), key, columns)
+    yield Item(kept(held[kind], kind.rpartition(".")[2], folder), key, columns)
 
 
-def _parquet(path: Path) -> Iterator[Item]:
+def _parquet(path: Path, folder: Path | None) -> Iterator[Item]:
     """A table with pictures in it as Hugging Face stores them: {bytes, path}, or bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -228,7 +229,8 @@ def _parquet(path: Path) -> Iterator[Item]:
             if not isinstance(data, bytes) or len(data) > MEMBER_BYTES:
                 raise InputError(f"{files.show(path)}: row {number + 1}: holds no picture's bytes, or too many")
             suffix = PurePosixPath(called or "").suffix.lower()
-            yield Item(kept(data, suffix.lstrip(".") if suffix in SUFFIXES else "png"), called or f"{number:08d}", line)
+            there = kept(data, suffix.lstrip(".") if suffix in SUFFIXES else "png", folder)
+            yield Item(there, called or f"{number:08d}", line)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{files.show(path)}: cannot be read: {' '.join(str(error).split())[:300]}") from error
 
@@ -240,16 +242,22 @@ def _holds_pictures(kind: Any) -> bool:
     return bool(binary or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0))
 
 
-def kept(data: bytes, kind: str) -> Path:
-    """A file of the cache with these bytes, named by their sha256; written where it is not there."""
+def kept(data: bytes, kind: str, folder: Path | None = None) -> Path:
+    """A file of a folder, or of the cache, with these bytes, named by their sha256; written where it is not there."""
     name = hashlib.sha256(data).hexdigest()
-    path = Path(os.path.abspath(cache_folder())) / "pictures" / name[:2] / f"{name}.{kind}"
+    home = Path(os.path.abspath(cache_folder())) / "pictures" if folder is None else folder
+    path = home / name[:2] / f"{name}.{kind}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".part-{uuid.uuid4().hex}")
         part.write_bytes(data)
         os.replace(part, path)
     return path
+
+
+def beside(item: Item, named: str) -> Path:
+    """A file that a data set names, from the folder that its picture's own name starts in."""
+    return Path(str(item.path).removesuffix(item.name)) / named
 
 
 def inverted(mask: Path) -> Path:

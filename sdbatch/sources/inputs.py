@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,11 @@ class InputSource:
         parent = parents.read(name)
         return files.at(self._base, name) if parent is None or self._run is None else self._run / parent.path
 
+    def real(self, name: str) -> str:
+        """An input's name, or where it is if that is hidden."""
+        secret = self._hidden.get(name)
+        return name if secret is None else str(secret.path)
+
     def find(self, name: str) -> Input:
         """Find an input, hash it and measure it; what is wrong with it is said, not raised."""
         with self._lock:
@@ -88,9 +94,13 @@ class InputSource:
         with self._lock:
             self._cache.save()
 
-    def told(self, name: Any, text: str) -> str:
-        """A message about an input, which names it as rows do."""
-        return self._hidden.told(name, text) if isinstance(name, str) else text
+    def told(self, params: Mapping[str, Any], text: str) -> str:
+        """A message about a row, which names its inputs as the row does."""
+        from sdbatch.sources import masks
+
+        for name in (params.get("image"), *masks.names(params.get("mask"))):
+            text = self._hidden.told(name, text) if isinstance(name, str) else text
+        return text
 
     def _secret(self, name: str, secret: Secret) -> Input:
         """A hidden input: nothing of it is remembered, and nothing is said of where it is."""
@@ -99,7 +109,7 @@ class InputSource:
         try:
             width, height = depths.size(secret.path)
         except InputError as error:
-            return Input(name, secret.path, secret.digest, 0, 0, self.told(name, str(error)))
+            return Input(name, secret.path, secret.digest, 0, 0, self._hidden.told(name, str(error)))
         return Input(name, secret.path, secret.digest, width, height)
 
     def _describe(self, name: str) -> Input:

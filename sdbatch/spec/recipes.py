@@ -36,10 +36,14 @@ KEYS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "type": "string",
             "description": "a file of 16 bytes or more that keys names and hashes",
         },
-        "find": {"enum": ["faces", "boxes", "whole"], "description": "what is hidden; faces unless said"},
+        "find": {"enum": ["faces", "boxes", "masks", "whole"], "description": "what is hidden; faces unless said"},
         "replace": {
             "enum": ["inpaint", "img2img", "fill", "blur", "pixelate"],
             "description": "how it is hidden; inpaint unless said",
+        },
+        "outside": {
+            "enum": ["keep", "encode"],
+            "description": "what is not hidden: bit for bit as it was, or through the model's VAE like the rest",
         },
         "detector": {"enum": ["auto", "centerface", "lbp"], "description": "what finds faces"},
         "threshold": {"type": "number", "description": "the least score of a face"},

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import labelled
 import numpy as np
 import pandas as pd
 import pytest
@@ -200,11 +201,14 @@ def test_the_output_does_not_depend_on_the_face(home: Path, write: Write, run_jo
     ("change", "said"),
     [
         ({"mode": "img2img"}, "mode: is decided by recipe anonymize"),
-        ({"find": "cars"}, "find: 'cars' is not one of faces, boxes, whole"),
+        ({"find": "cars"}, "find: 'cars' is not one of faces, boxes, masks, whole"),
         ({"replace": "img2img", "strength": 0.2}, "too little to hide a face"),
         ({"key_file": "../none.bin"}, "key_file: cannot be read"),
         ({"key_file": "jobs/short"}, "key_file"),
-        ({"input": "../x.tar"}, "unpack it yourself"),
+        ({"find": "masks"}, "a picture cannot be read; which one is not told"),
+        ({"outside": "blur"}, "outside: 'blur' is not one of keep, encode"),
+        ({"outside": "encode", "replace": "blur"}, "encode needs a model, and blur has none"),
+        ({"unmasked": "encoded"}, "unmasked: is decided by recipe anonymize"),
         ({"input": "../nothing"}, "cannot be read as a data set; what is wrong is not told"),
         ({"unfound": "drop"}, "one of review, keep"),
         ({"tries": 0}, "from 1 to 20"),
@@ -230,3 +234,75 @@ def test_the_command_keeps_nothing_of_its_arguments(home: Path, sdbatch: Any) ->
     assert report["rows"] == 4 and report["made"] + report["failed"] == 4
     assert "planted" not in done.stdout + done.stderr
     assert grepped(home / "run", secrets(home)) == []
+
+
+@pytest.fixture
+def masked(home: Path) -> np.ndarray[Any, Any]:
+    """Two pictures, each with a mask that a column names; of the second the mask has another shape."""
+    folder = home / "planted-folder"
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[20:60, 56:96] = 255
+    Image.fromarray(mask).save(folder / "planted-mask.gif")
+    Image.fromarray(mask[:40]).save(folder / "planted-narrow.bmp")
+    lines = [
+        {"file_name": "planted-one.jpg", "mask": "planted-mask.gif", "room": "0"},
+        {"file_name": "planted-two.png", "mask": "planted-narrow.bmp", "room": "1"},
+    ]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return mask
+
+
+def test_masks_of_the_data_set(
+    home: Path, masked: Any, write: Write, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {name: value for name, value in JOB.items() if name not in ("model", "prompt", "steps")}
+    spec = write("jobs/job.yaml", json.dumps({**plain, "find": "masks", "replace": "fill"}))
+    report = run_job(spec, home / "run")
+    assert (report.made, report.failed) == (1, 1)
+    (line,) = table(home / "run").itertuples()
+    before = np.asarray(Image.open(home / "planted-folder/planted-one.jpg").convert("RGB"))
+    made = np.asarray(Image.open(home / "run" / line.path))
+    assert (made[masked == 0] == before[masked == 0]).all() and (made[masked > 0] != before[masked > 0]).any(-1).all()
+    assert "${INPUT}/" in failures(home / "run")["InputError"] and line.mask.startswith('"${INPUT}/')
+    assert grepped(home / "run", secrets(home)) == []
+    monkeypatch.setenv("SDBATCH_INPUT", str(home / "planted-folder"))
+    monkeypatch.setenv("SDBATCH_KEY_FILE", str(home / "planted-key.bin"))
+    assert api.verify(home / "run", _Nobody()).counts == {"exact": 1}
+
+
+def test_the_rest_through_the_vae_too(home: Path, masked: Any, write: Write, run_job: RunJob) -> None:
+    (home / "planted-folder" / "planted-narrow.bmp").write_bytes(
+        (home / "planted-folder" / "planted-mask.gif").read_bytes()
+    )
+    run_job(job(write, find="masks", outside="encode"), home / "run")
+    before = np.asarray(Image.open(home / "planted-folder/planted-one.jpg").convert("RGB")).astype(int)
+    line = table(home / "run").iloc[0]
+    made = np.asarray(Image.open(home / "run" / line.path)).astype(int)
+    rest = (masked == 0) & (np.arange(SIDE) > 110)[:, None]
+    assert line.unmasked == "encoded" and made.shape == before.shape
+    assert (made[rest] != before[rest]).any(-1).mean() > 0.9, "every pixel is made anew"
+    assert np.abs(made[rest] - before[rest]).mean() < 40, "and looks much as it did"
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_tars_and_tables_are_unpacked_where_they_do_not_stay(
+    kind: str, home: Path, sdbatch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = home / "planted-folder"
+    picture = (folder / "planted-two.png").read_bytes()
+    given = home / f"planted-set.{kind}"
+    if kind == "tar":
+        labelled.tar(given, [{"__key__": "planted-1", "png": picture, "json": {"room": "7"}}])
+    else:
+        pd.DataFrame({"image": [{"bytes": picture, "path": "planted-1.png"}], "room": ["7"]}).to_parquet(given)
+    temporary = home / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    arguments = ["anonymize", str(given), "--key-file", str(home / "planted-key.bin"), "--out", str(home / "run"),
+                 "--find", "whole", "--replace", "pixelate", "--keep-column", "room", "--json"]  # fmt: skip
+    done = sdbatch(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert table(home / "run").field_room.tolist() == ["7"]
+    assert grepped(home / "run", [*secrets(home), str(temporary).encode()]) == []
+    left = [path for top in (temporary, home / "cache") for path in top.rglob("*") if path.suffix == ".png"]
+    assert left == [] and "planted" not in done.stdout + done.stderr

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdbatch.errors import InputError
 from sdbatch.render.batch import Batch, Context, Picture
-from sdbatch.render.inpainting import Masked, repaint
+from sdbatch.render.inpainting import Masked, encoded, repaint
 from sdbatch.render.pasting import paste
 from sdbatch.render.redacting import filled
 from sdbatch.sources import pictures
@@ -66,22 +66,27 @@ def _may_be_empty(mask: Any) -> bool:
 
 
 def draw(batch: Batch, prepared: Sequence[Prepared]) -> list[Picture]:
-    """Repaint, and paste back."""
-    feather = batch.context.params["mask_feather"]
-    made = repaint(batch, [one.masked for one in prepared])
+    """Repaint, and paste back: into the picture as it was, or as the VAE gives it back."""
+    params = batch.context.params
+    masked = [one.masked for one in prepared]
+    made = repaint(batch, masked)
+    under = [one.whole for one in prepared]
+    if params["unmasked"] == "encoded":
+        under = [_put(one, again) for one, again in zip(prepared, encoded(batch, masked), strict=True)]
     return [
-        Picture(_pasted(one, new, feather), {"mask": one.mask * np.uint8(255)})
-        for one, new in zip(prepared, made, strict=True)
+        Picture(paste(below, _put(one, new), one.mask, params["mask_feather"]), {"mask": one.mask * np.uint8(255)})
+        for one, below, new in zip(prepared, under, made, strict=True)
     ]
 
 
-def _pasted(one: Prepared, new: NDArray[np.uint8], feather: int) -> NDArray[np.uint8]:
-    if one.box is not None:
-        left, top, right, bottom = one.box
-        cover = one.whole.copy()
-        cover[top:bottom, left:right] = pictures.fit(new, right - left, bottom - top, "resize")
-        new = cover
-    return paste(one.whole, new, one.mask, feather)
+def _put(one: Prepared, new: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What the model made, at the size of the whole picture and in its place."""
+    if one.box is None:
+        return new
+    left, top, right, bottom = one.box
+    cover = one.whole.copy()
+    cover[top:bottom, left:right] = pictures.fit(new, right - left, bottom - top, "resize")
+    return cover
 
 
 def _box(mask: NDArray[np.bool_], width: int, height: int, padding: int) -> tuple[int, int, int, int]:

@@ -117,3 +117,19 @@ def test_a_mask_that_selects_nothing_fails_its_row_alone(rig: Any, names: dict[s
     found = rig.outcome(rig.rows({**JOB, "image": names["scene"], "grid": {"mask": [BOX, [200, 200, 5, 5]]}}))
     assert [type(one).__name__ for one in found] == ["Picture", "InputError"]
     assert "selects no pixel" in str(found[1])
+
+
+@pytest.mark.parametrize("crop", [None, 16])
+def test_what_is_not_masked_may_go_through_the_vae_too(crop: int | None, rig: Any, names: dict[str, str]) -> None:
+    job = {**JOB, "image": names["scene"], "mask": BOX, "padding_mask_crop": crop, "steps": 2}
+    kept, made = (rig.draw({**job, "unmasked": one})[0].astype(int) for one in ("original", "encoded"))
+    inside = np.zeros(kept.shape[:2], bool)
+    x, y, w, h = BOX
+    inside[y : y + h, x : x + w] = True
+    assert np.array_equal(kept[inside], made[inside]), "the model draws the same"
+    apart = np.abs(kept - made)[~inside]
+    assert 0 < apart.mean() < 12 and ((apart > 0).mean() > 0.5 or crop is not None)
+    several = {**job, "unmasked": "encoded", "grid": {"image": [names["scene"], names["other"]]}}
+    del several["image"]
+    for one, other in zip(rig.together(several), rig.draw(several), strict=True):
+        assert np.array_equal(one, other)
