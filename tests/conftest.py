@@ -76,7 +76,7 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
 def sdbatch(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line as a user would, in a process of its own and the test's folder: `sdbatch("plan", job)`."""
 
-    def _sdbatch(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def _sdbatch(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from sdbatch.cli.main import run; run()", *map(str, arguments)]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
 
