@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint fmt check docs docs-check bench clean
+.PHONY: help install demo test test-all lint fmt check docs docs-check page bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ check: lint docs-check test-all ## all that must hold before a change is merged
 
 docs: $(READY) ## write docs/cli.md, docs/spec.md, docs/samplers.md and docs/job.schema.json from the code
 	$(BIN)/python docs/generate.py
+
+page: ## bundle web/ into sdbatch/report/page.html; needs Node.js and npm
+	cd web && npm ci --no-audit --no-fund && npm run build
 
 docs-check: $(READY) ## fail where a generated page is stale
 	$(BIN)/python docs/generate.py --check

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from sdbatch.api.planning import PlanReport, plan_job, validate
     from sdbatch.api.pulling import pull
     from sdbatch.api.replaying import Replay, ReplayOptions, ReplayReport, read_pictures, replay
+    from sdbatch.api.reporting import PageReport, report
     from sdbatch.api.running import RunReport
+    from sdbatch.api.serving import serve
     from sdbatch.api.telling import run
     from sdbatch.api.verifying import VerifyReport, verify
     from sdbatch.api.working import Listener, RunOptions
@@ -32,7 +34,9 @@ _NAMES = {
     "sdbatch.api.planning": ("PlanReport", "plan_job", "validate"),
     "sdbatch.api.pulling": ("pull",),
     "sdbatch.api.replaying": ("Replay", "ReplayOptions", "ReplayReport", "read_pictures", "replay"),
+    "sdbatch.api.reporting": ("PageReport", "report"),
     "sdbatch.api.running": ("RunReport",),
+    "sdbatch.api.serving": ("serve",),
     "sdbatch.api.telling": ("run",),
     "sdbatch.api.verifying": ("VerifyReport", "verify"),
     "sdbatch.api.working": ("Listener", "RunOptions"),
@@ -51,6 +55,7 @@ __all__ = [
     "ImportReport",
     "Job",
     "Listener",
+    "PageReport",
     "PlanReport",
     "Replay",
     "ReplayOptions",
@@ -73,8 +78,10 @@ __all__ = [
     "read_pictures",
     "recipe",
     "replay",
+    "report",
     "run",
     "schema",
+    "serve",
     "sheet",
     "status",
     "validate",

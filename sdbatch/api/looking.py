@@ -35,7 +35,7 @@ def status(directory: Path) -> Status:
 
     there = prepare.readable(directory)
     manifest = there.manifest()
-    asked = _asked_for(there.path)
+    asked = asked_for(there.path)
     done = manifest.read(["row", "id", "finished_at", "seconds", "run", "degraded"])
     runs = there.runs()
     started = {run["run"]: run["started_at"] for run in runs}
@@ -62,11 +62,11 @@ def sheet(
     if out is None:  # beside the pictures, or here where those are in a bucket
         out = directory / "sheet.png" if remote.url(directory) is None else Path(f"{directory.name}-sheet.png")
     table = manifest.read()
-    asked = _asked_for(directory)
+    asked = asked_for(directory)
     if asked.keys is not None:
         table = table.filter(pc.is_in(table.column("row"), value_set=asked.keys))  # not the retired ones
     table = table.filter(pc.fill_null(pc.not_equal(table.column("mode"), modes.SCORE), True))
-    failures = _failed_rows(asked.rows, manifest.failures().to_pylist())
+    failures = failed_rows(asked.rows, manifest.failures().to_pylist())
     return draw(table, directory, out, x=x, y=y, by=by, failures=failures)
 
 
@@ -160,7 +160,7 @@ def _about(found: Model) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What a directory's job asks for.
 
     Attributes:
@@ -174,7 +174,8 @@ class _Asked:
     waiting: Mapping[str, int]
 
 
-def _asked_for(directory: Path) -> _Asked:
+def asked_for(directory: Path) -> Asked:
+    """Read a directory's job."""
     import pyarrow as pa
 
     from sdbatch import staging
@@ -192,14 +193,14 @@ def _asked_for(directory: Path) -> _Asked:
                 stage.name: int((state == staging.WAITING).sum()) for stage, state in zip(stages, states, strict=True)
             }
             whole = pa.concat_arrays([pa.nulls(0, pa.string()), *(chunk for column in keys for chunk in column.chunks)])
-            return _Asked(rows, whole, {name: count for name, count in counts.items() if count})
+            return Asked(rows, whole, {name: count for name, count in counts.items() if count})
         found = [batch.column("row") for batch in rows[0].batches()]
     except errors.UsageError:
-        return _Asked((), None, {})
-    return _Asked(rows, pa.concat_arrays([pa.nulls(0, pa.string()), *found]), {})
+        return Asked((), None, {})
+    return Asked(rows, pa.concat_arrays([pa.nulls(0, pa.string()), *found]), {})
 
 
-def _failed_rows(stages: Sequence[Rows], failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def failed_rows(stages: Sequence[Rows], failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Failures with the columns of their rows, so that the sheet knows their cells."""
     if not failures or not stages:
         return failures

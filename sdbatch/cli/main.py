@@ -25,6 +25,7 @@ COMMANDS = (
     "anonymize",
     "export",
     "sheet",
+    "report",
     "init",
     "schedule",
     "models",

@@ -119,8 +119,8 @@ def fitted(size: Size, room: Size) -> Size:
     return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
 
 
-def thumbnail(path: Path, room: Size) -> Image.Image:
-    """A picture, brought to fit a room.
+def thumbnail(path: Path, room: Size, *, enlarge: bool = True) -> Image.Image:
+    """A picture, brought to fit a room; a small one by whole factors, or left as it is.
 
     Raises:
         OSError: it is missing or broken.
@@ -128,6 +128,8 @@ def thumbnail(path: Path, room: Size) -> Image.Image:
     try:
         with Image.open(remote.present(path)) as image:
             size = fitted(image.size, room)
+            if not enlarge and size[0] > image.width:
+                size = image.size
             image.draft("RGB", size)  # a JPEG is decoded no larger than needed
             resample = Image.Resampling.NEAREST if size[0] >= image.width else Image.Resampling.LANCZOS
             return image.convert("RGB").resize(size, resample)

@@ -68,8 +68,8 @@ def sheet(
         StoreError: a page cannot be written.
     """
     max_side = _checked_side(out, max_side)
-    names = _choose(manifest, _column(manifest, x), _column(manifest, y), _column(manifest, by))
-    pages = _pages(manifest, directory, names, _still_failed(manifest, failures), max_side)
+    names = choose(manifest, _column(manifest, x), _column(manifest, y), _column(manifest, by))
+    pages = _pages(manifest, directory, names, still_failed(manifest, failures), max_side)
     paths = [out if len(pages) == 1 else out.with_stem(f"{out.stem}-{n:02d}") for n in range(1, len(pages) + 1)]
     for number, (path, (layout, bands, cells, note)) in enumerate(zip(paths, pages, strict=True), 1):
         counted = f"page {number} of {len(pages)}" if len(pages) > 1 else ""
@@ -83,7 +83,7 @@ def _pages(
     used = [name for name in names if name]
     if len(set(used)) < len(used):
         raise UsageError(f"x, y and by must be three columns, not {', '.join(used)}")
-    inner = [name for name in _varying(manifest) if name not in (*used, "prompt")]
+    inner = [name for name in varying(manifest) if name not in (*used, "prompt")]
     records = manifest.select(sorted({"path", *used, *inner})).to_pylist()
     inner = _within(records, used, inner)
     if not records and not failed:
@@ -137,16 +137,17 @@ def _column(manifest: pa.Table, name: str | None) -> str | None:
     raise UsageError(f"the manifest has no column {name!r}{hint}")
 
 
-def _varying(manifest: pa.Table) -> dict[str, int]:
+def varying(manifest: pa.Table) -> dict[str, int]:
     """Parameters and free columns of more than one value, and how many."""
     names = [name for name in manifest.column_names if name in PARAMETERS or name.startswith("field_")]
     counts = {name: len(manifest[name].unique()) for name in names}
     return {name: count for name, count in counts.items() if count > 1}
 
 
-def _choose(manifest: pa.Table, x: str | None, y: str | None, by: str | None) -> _Names:
-    varying = {name: count for name, count in _varying(manifest).items() if name not in (x, y, by)}
-    others = {name: count for name, count in varying.items() if name != "prompt"} or varying
+def choose(manifest: pa.Table, x: str | None, y: str | None, by: str | None) -> _Names:
+    """The axes of a sheet, where the user names none."""
+    several = {name: count for name, count in varying(manifest).items() if name not in (x, y, by)}
+    others = {name: count for name, count in several.items() if name != "prompt"} or several
     # Most values first, but those past the limit last, and of them the fewest first.
     order = sorted(others, key=lambda name: (others[name] > MAX_VALUES, abs(MAX_VALUES - others[name])))
     x = x or next((name for name in order if y is None or _cross(manifest, name, y)), None)
@@ -188,7 +189,8 @@ def _number(value: Any) -> float | None:
 # --- Rows to cells ---
 
 
-def _still_failed(manifest: pa.Table, failures: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def still_failed(manifest: pa.Table, failures: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The latest failure of each row that is not made."""
     latest = {str(failure.get("row")): failure for failure in failures}
     if not latest:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.hidden import Hidden, Secret
 
 MISSING = "missing:"
-"""Begins the hash of an input that cannot be read, before its name: its row has an id all the same."""
+"""Begins the hash of an input that cannot be read, before its whole path: its row has an id all the same, which is
+one, however a spec and a run directory each spell the path."""
 _SAVE_FIRST = 64
 
 
@@ -25,7 +27,7 @@ class Input:
     Attributes:
         name: as the spec names it.
         path: where it is; not necessarily there.
-        sha256: of its bytes; `missing:NAME` where they cannot be read.
+        sha256: of its bytes; `missing:PATH` where they cannot be read.
         width, height: pixels, upright; 0 where its header cannot be read.
         problem: one sentence, where something is wrong already; what only decoding shows is not looked for.
     """
@@ -127,10 +129,10 @@ class InputSource:
                 pass
             digest = self._cache.sha256(path)
         except InputError as error:
-            return Input(name, path, MISSING + name, 0, 0, str(error))
+            return Input(name, path, MISSING + os.path.abspath(path), 0, 0, str(error))
         except OSError as error:
             said = f"{files.show(path)}: cannot be read: {error.strerror or error}"
-            return Input(name, path, MISSING + name, 0, 0, said)
+            return Input(name, path, MISSING + os.path.abspath(path), 0, 0, said)
         from sdbatch.sources import depths  # Pillow and numpy, only where there are inputs
 
         try:

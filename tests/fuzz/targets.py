@@ -174,7 +174,7 @@ def _pictures() -> list[bytes]:
     texts = images.Texts("a\nSteps: 2, Seed: 1", '{"a": 1}')
     array = io.BytesIO()
     np.save(array, np.arange(6.0).reshape(2, 3))
-    grey = images.plain_png(np.arange(24, dtype=np.uint16).reshape(4, 6))
+    grey = images.plain("mask", np.arange(24, dtype=np.uint16).reshape(4, 6))
     made = [images.encode(PIXELS, kind, None, texts) for kind in ("png", "webp", "jpeg")]
     from PIL import Image
 

@@ -58,7 +58,7 @@ def test_actors_follow_the_links_that_the_run_may_follow(
 ) -> None:
     """The cluster was started without `SDBATCH_ROOTS`."""
     (tmp_path / "else").mkdir()
-    (tmp_path / "else" / "a.png").write_bytes(images.plain_png(np.full((64, 64, 3), 255, np.uint8)))
+    (tmp_path / "else" / "a.png").write_bytes(images.plain("mask", np.full((64, 64, 3), 255, np.uint8)))
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "a.png").symlink_to(tmp_path / "else" / "a.png")
     job = {**JOB, "mode": "img2img", "image": "a.png", "grid": {"seed": {"range": [0, 2]}}}

@@ -33,7 +33,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 def png(*chunks: bytes) -> bytes:
     """A picture with more chunks before its pixels."""
-    plain = images.plain_png(PIXELS)
+    plain = images.plain("mask", PIXELS)
     return plain[:33] + b"".join(chunks) + plain[33:]
 
 
@@ -63,7 +63,7 @@ def test_every_kind_of_text_chunk(put: Put) -> None:
 
 
 def test_texts_behind_the_pixels(put: Put) -> None:
-    plain = images.plain_png(PIXELS)
+    plain = images.plain("mask", PIXELS)
     assert carried.texts(put(plain[:-12] + chunk(b"tEXt", b"a\0b") + plain[-12:])) == {"a": "b"}
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_said(put: Put, data: bytes, said: str) -> None:
 def test_odd_chunks_end_the_reading(put: Put) -> None:
     assert carried.texts(put(png(struct.pack(">I", 2**32 - 1) + b"prIv"))) == {}
     assert carried.texts(put(png(chunk(b"tEXt", b"a\0b"))[:40])) == {}
-    endless = images.plain_png(PIXELS)[:33] + chunk(b"prIv", b"") * 300_000
+    endless = images.plain("mask", PIXELS)[:33] + chunk(b"prIv", b"") * 300_000
     begun = time.monotonic()
     assert carried.texts(put(endless)) == {}
     assert time.monotonic() - begun < 5

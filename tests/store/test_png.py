@@ -184,7 +184,7 @@ def test_small_and_flat_pictures_are_not_much_larger_than_pillows() -> None:
 
 def test_beside_files_are_of_this_kind() -> None:
     depth = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
-    assert images.plain_png(depth) == png.encode(depth)
+    assert images.plain("mask", depth) == png.encode(depth)
 
 
 @pytest.mark.skipif(shutil.which("pngcheck") is None, reason="no pngcheck here")
