@@ -20,11 +20,11 @@ from typing import Any
 import timing
 
 from sdbatch import api
-from sdbatch.run import dispatch
-from sdbatch.run.pace import Pace
-from sdbatch.run.task import Task
 from sdbatch.store.manifest import Done
 from sdbatch.types import Lease, LeaseResult
+from sdbatch.workers import dispatch
+from sdbatch.workers.pace import Pace
+from sdbatch.workers.task import Task
 
 
 class Sleeper:
@@ -58,7 +58,7 @@ def main() -> None:
     os.environ["BENCH_SLEEP"] = str(options.seconds)
     import ray
 
-    from sdbatch.run import ray as pools
+    from sdbatch.workers import ray as pools
 
     # An actor is made of what the pool's module calls so; a class of a script travels to the actors by value.
     # The pool asks for a class of this name, and for nothing of it but these methods.

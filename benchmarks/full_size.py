@@ -25,8 +25,8 @@ from sdbatch.render.bench.bench import PIPELINES
 from sdbatch.render.bench.weights import components
 from sdbatch.render.models import Models
 from sdbatch.render.renderer import Renderer
-from sdbatch.run import worker
 from sdbatch.sources import shapes
+from sdbatch.workers import worker
 
 
 class Watched(Renderer):

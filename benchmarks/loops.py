@@ -53,7 +53,7 @@ class Photographs:
 
 def sleeping_sdbatch(job: Path, out: Path, rows: int, seconds: float) -> Callable[[], float]:
     """A run of ours whose renderer is the stand-in."""
-    from sdbatch.run import worker
+    from sdbatch.workers import worker
 
     stand_in = Photographs(seconds)
     # The worker asks for a class; a benchmark has one made already.

@@ -20,7 +20,7 @@ import timing
 
 from sdbatch import api
 from sdbatch.render.batch import Picture
-from sdbatch.run import worker
+from sdbatch.workers import worker
 
 PHOTOGRAPHS = [png.generated(seed) for seed in range(8)]
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import timing
 
 from sdbatch import api
-from sdbatch.run import dispatch
-from sdbatch.run.pace import Pace
 from sdbatch.store.manifest import Done
 from sdbatch.types import Lease, LeaseResult
+from sdbatch.workers import dispatch
+from sdbatch.workers.pace import Pace
 
 BATCH_SECONDS, SLOWEST, DEATHS, AWAY = 1.5, 4.0, 0.01, 30.0
 

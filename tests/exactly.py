@@ -17,13 +17,13 @@ from safetensors.numpy import save_file
 from sdbatch import plan
 from sdbatch.demo import scenes
 from sdbatch.parameters import SCHEDULERS, WITH_SIGMAS
-from sdbatch.run import dispatch
-from sdbatch.run.task import Task
-from sdbatch.run.worker import Worker
 from sdbatch.sources.names import Sources
 from sdbatch.spec import load
 from sdbatch.spec.grid import Rows
 from sdbatch.types import Lease, LeaseResult, Output, Render
+from sdbatch.workers import dispatch
+from sdbatch.workers.task import Task
+from sdbatch.workers.worker import Worker
 
 RENDER = Render(4, 1, "float32", "cpu", "sdpa", False, False, "auto", "degrade")
 PICTURES = ["red.png", "blue.png"]

@@ -19,11 +19,11 @@ import pytest
 
 from sdbatch import api
 from sdbatch.render.renderer import Renderer
-from sdbatch.run import local, pace, worker  # noqa: F401
 from sdbatch.sources.names import Sources
 from sdbatch.spec import load
 from sdbatch.spec.grid import Rows
 from sdbatch.types import Render, Row
+from sdbatch.workers import local, pace, worker  # noqa: F401
 
 TESTS = Path(__file__).parent
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sdbatch.errors import InputError, ModelError, PictureError, RowError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.render.batch import Picture
-from sdbatch.run.task import Task
 from sdbatch.sources.hashes import HashCache
 from sdbatch.sources.models import Model
 from sdbatch.sources.names import Sources
 from sdbatch.types import Output, Render, Row
+from sdbatch.workers.task import Task
 
 RENDER = Render(4, 2, "float32", "cpu", "sdpa", False, False, "auto", "degrade")
 RAISES = 1000

@@ -110,7 +110,7 @@ def test_command_line_loads_nothing_heavy() -> None:
 
 def test_who_gives_work_to_actors_loads_nothing_that_renders() -> None:
     heavy = ("torch", "diffusers", "pandas")
-    code = f"import sys, sdbatch.run.ray; print(*[name for name in {heavy!r} if name in sys.modules])"
+    code = f"import sys, sdbatch.workers.ray; print(*[name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 

@@ -13,7 +13,7 @@ import pytest
 
 from sdbatch import api, errors, prepare, staging
 from sdbatch.report.status import Status
-from sdbatch.run import worker
+from sdbatch.workers import worker
 
 Write = Callable[..., Path]
 RunJob = Callable[..., "api.RunReport"]

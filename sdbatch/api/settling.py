@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from sdbatch import errors, plan, prepare
 from sdbatch.plan.making import Lines
-from sdbatch.run.dispatch import QUARANTINED, WORKER_DEATHS, WORKER_DIED
 from sdbatch.spec import arrow
 from sdbatch.spec.digests import Digests
 from sdbatch.store import attempts
 from sdbatch.store.directory import now
 from sdbatch.store.manifest import Manifest
 from sdbatch.types import DROPPED, Failure, Record, Row
+from sdbatch.workers.dispatch import QUARANTINED, WORKER_DEATHS, WORKER_DIED
 
 DEATHS = (QUARANTINED, WORKER_DIED)
 """Error classes of rows under which a worker died."""

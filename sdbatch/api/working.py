@@ -11,13 +11,13 @@ from typing import Protocol
 
 from sdbatch import errors, plan, prepare
 from sdbatch.api import amounts, planning, settling
-from sdbatch.run import dispatch
-from sdbatch.run.dispatch import WorkerDied
-from sdbatch.run.pace import Pace
 from sdbatch.sources import remote
 from sdbatch.spec import conditions
 from sdbatch.store.manifest import Manifest
 from sdbatch.types import LeaseResult
+from sdbatch.workers import dispatch
+from sdbatch.workers.dispatch import WorkerDied
+from sdbatch.workers.pace import Pace
 
 
 class Listener(Protocol):
@@ -144,7 +144,7 @@ class Work:
 
     def _pool(self, job: prepare.Job) -> tuple[dispatch.Pool, int]:
         """The workers, and how many there are."""
-        from sdbatch.run.task import Task
+        from sdbatch.workers.task import Task
 
         task = Task(
             run=self.name,
@@ -162,7 +162,7 @@ class Work:
         )
         asked = (self.options.actors or 1) > 1 or bool(self.options.ray_address) or self.options.recycle is not None
         if self.options.executor == "ray" or (self.options.executor == "auto" and (asked or job.hardware.count > 1)):
-            from sdbatch.run.ray import RayPool
+            from sdbatch.workers.ray import RayPool
 
             pool = RayPool(
                 task,
@@ -173,7 +173,7 @@ class Work:
                 on_event=self.listener.say,
             )
             return pool, len(pool)
-        from sdbatch.run.local import LocalPool
+        from sdbatch.workers.local import LocalPool
 
         return LocalPool(task, lambda: self.stopping() or self.options.seconds_left() <= 0, self.listener.rows), 1
 

@@ -20,7 +20,7 @@ from sdbatch import api
 from sdbatch.api import deadlines
 from sdbatch.errors import UsageError
 from sdbatch.render.batch import Picture
-from sdbatch.run import worker
+from sdbatch.workers import worker
 
 NOW = datetime(2026, 11, 27, 1, 30, 15, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from sdbatch.render import acceleration, noise
 from sdbatch.render.finetunes import FineTunes
 from sdbatch.render.renderer import Renderer
 from sdbatch.render.text import Encoded, Texts
-from sdbatch.run import dispatch
+from sdbatch.workers import dispatch
 
 Patch = pytest.MonkeyPatch
 SEEDS = {"seed": [1, 2, 3]}
@@ -133,7 +133,7 @@ def test_a_mistake_on_actors_is_caught(
     new_bench: Callable[[], Bench], ways: Callable[[Bench], dict[str, Way]], monkeypatch: Patch
 ) -> None:
     """Workers that number their own draws agree with one worker, and not with two."""
-    from sdbatch.run import ray as pools
+    from sdbatch.workers import ray as pools
 
     plain = pools._Actor
 

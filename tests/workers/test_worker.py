@@ -15,12 +15,12 @@ from pretending import MISSING, RAISES, Models, Renderer, made, pixels, row, tas
 
 from sdbatch.errors import InputError, ModelError, PictureError, RowError, StoreError
 from sdbatch.render.batch import Picture
-from sdbatch.run import worker
-from sdbatch.run.worker import Worker
 from sdbatch.sources import names
 from sdbatch.store import attempts, images
 from sdbatch.store.base import LocalStore
 from sdbatch.types import Lease, Output, Row
+from sdbatch.workers import worker
+from sdbatch.workers.worker import Worker
 
 
 @pytest.fixture(autouse=True)

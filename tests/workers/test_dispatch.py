@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdbatch.errors import StoreError
-from sdbatch.run import dispatch
-from sdbatch.run.dispatch import WorkerDied
 from sdbatch.types import Failure, Lease, LeaseResult, Row
+from sdbatch.workers import dispatch
+from sdbatch.workers.dispatch import WorkerDied
 
 
 def row(number: int, line: int = 0) -> Row:

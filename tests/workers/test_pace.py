@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sdbatch.plan import LEASE_BATCHES
-from sdbatch.run.pace import LEASE_SECONDS, LEAST_SECONDS, Pace
 from sdbatch.types import Failure, Lease, LeaseResult, Row
+from sdbatch.workers.pace import LEASE_SECONDS, LEAST_SECONDS, Pace
 
 
 def result(

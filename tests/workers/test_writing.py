@@ -11,10 +11,10 @@ import pytest
 
 from sdbatch.render import device
 from sdbatch.render.device import Device
-from sdbatch.run.task import Task
-from sdbatch.run.writing import Writer
 from sdbatch.sources.names import Sources
 from sdbatch.types import Output, Render
+from sdbatch.workers.task import Task
+from sdbatch.workers.writing import Writer
 
 RENDER = Render(4, 2, "float32", "cpu", "sdpa", False, False, "auto", "degrade")
 

@@ -34,7 +34,7 @@ def pids(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Process ids of the actors that a run starts with."""
     import ray
 
-    from sdbatch.run import ray as pools
+    from sdbatch.workers import ray as pools
 
     found: list[int] = []
 
@@ -92,8 +92,8 @@ def test_an_actor_is_replaced_after_so_many_leases(
     run_job: Runner, pids: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four leases, two an actor: two actors, one after the other, and the pixels of a run in one process."""
-    from sdbatch.run import ray as pools
     from sdbatch.types import LeaseResult
+    from sdbatch.workers import ray as pools
 
     ended: list[int] = []
     following = pools.RayPool.next
@@ -140,7 +140,7 @@ def test_more_gpus_than_there_are_is_said_at_once(
 
 def test_a_cluster_is_joined_only_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else may have started one on this machine, which `ray.init` would find by itself."""
-    from sdbatch.run import cluster
+    from sdbatch.workers import cluster
 
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr("ray.init", lambda **options: asked.append(options))

@@ -11,12 +11,12 @@ from PIL import Image
 from pretending import Models, Renderer, pixels, row, task
 
 from sdbatch.render.batch import Picture
-from sdbatch.run import worker
-from sdbatch.run.worker import Worker
 from sdbatch.sources import names
 from sdbatch.sources.models import Model
 from sdbatch.store import images, watermark
 from sdbatch.types import Lease, Output, Render
+from sdbatch.workers import worker
+from sdbatch.workers.worker import Worker
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 import sdbatch
 from sdbatch.errors import UsageError
 from sdbatch.render import device
-from sdbatch.run import cluster as clusters
+from sdbatch.workers import cluster as clusters
 
 if TYPE_CHECKING:
     from sdbatch import api
@@ -85,7 +85,7 @@ def node(gpus: int) -> dict[str, Any]:
 @pytest.fixture
 def pools(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The pools that runs make, and what they say."""
-    from sdbatch.run import ray as actors
+    from sdbatch.workers import ray as actors
 
     found: list[Any] = []
 

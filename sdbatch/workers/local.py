@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sdbatch.run.task import Task
-from sdbatch.run.worker import Worker
 from sdbatch.types import Lease, LeaseResult
+from sdbatch.workers.task import Task
+from sdbatch.workers.worker import Worker
 
 
 class LocalPool:

@@ -13,10 +13,10 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sdbatch.errors import SdbatchError
-from sdbatch.run import cluster
-from sdbatch.run.dispatch import WorkerDied
-from sdbatch.run.task import Task
 from sdbatch.types import Lease, LeaseResult
+from sdbatch.workers import cluster
+from sdbatch.workers.dispatch import WorkerDied
+from sdbatch.workers.task import Task
 
 WINDOW = 2
 """Leases in flight an actor: the next one waits at the actor while it works on the one in hand."""
@@ -29,7 +29,7 @@ class _Actor:
 
     def __init__(self, task: Task) -> None:
         # In the actor, not in the driver: torch and diffusers take it seconds, in which no actor would start.
-        from sdbatch.run.worker import Worker
+        from sdbatch.workers.worker import Worker
 
         self._stopped = False
         self._worker = Worker(task, lambda: self._stopped)

@@ -11,10 +11,10 @@ import numpy as np
 from sdbatch.errors import InputError, RowError
 from sdbatch.recipes.base import Guard, Pixels, Verdict, cut
 from sdbatch.render.renderer import Renderer
-from sdbatch.run.writing import Judged, Made
 from sdbatch.sources import pictures
 from sdbatch.sources.names import Sources
 from sdbatch.types import Failure, Row
+from sdbatch.workers.writing import Judged, Made
 
 Group = tuple[Row, ...]
 Lost = tuple[Row, int, RowError]

@@ -11,7 +11,6 @@ from typing import Any
 from sdbatch import __version__, modes
 from sdbatch.render import device, fingerprint
 from sdbatch.render.batch import Picture
-from sdbatch.run.task import Task
 from sdbatch.sources import acceleration, masks, remote
 from sdbatch.sources.models import Model
 from sdbatch.sources.names import Sources
@@ -20,6 +19,7 @@ from sdbatch.store import c2pa, images, metadata, watermark
 from sdbatch.store.directory import now
 from sdbatch.store.manifest import record
 from sdbatch.types import Record, Row
+from sdbatch.workers.task import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,15 @@ from sdbatch.errors import FlaggedError, ModelError, PictureError, RowError, Sto
 from sdbatch.render import memory
 from sdbatch.render.renderer import Renderer
 from sdbatch.render.safety import Checkers
-from sdbatch.run.guarding import Guarding
-from sdbatch.run.task import Task
-from sdbatch.run.writing import Made, Writer
 from sdbatch.sources import remote
 from sdbatch.sources.names import Sources
 from sdbatch.store import base as stores
 from sdbatch.store.attempts import InHand
 from sdbatch.store.directory import now
 from sdbatch.types import Failure, Lease, LeaseResult, Record, Row
+from sdbatch.workers.guarding import Guarding
+from sdbatch.workers.task import Task
+from sdbatch.workers.writing import Made, Writer
 
 SWITCH_SECONDS = 1e-4
 """How long a thread that writes pictures may keep Python from the one that renders. By Python's own measure, 0.005, a

@@ -13,8 +13,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import psutil
-from sdbatch.run.worker import Worker
-from sdbatch.run.task import Task
+from sdbatch.workers.worker import Worker
+from sdbatch.workers.task import Task
 from sdbatch.sources.names import Sources
 from sdbatch.spec import load
 from sdbatch.spec.grid import Rows
