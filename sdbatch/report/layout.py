@@ -14,6 +14,8 @@ from sdbatch.report.drawing import Item, Size, line_height, text_width, write_li
 from sdbatch.sources import remote
 
 MAX_CELLS = 2500
+MAX_PIXELS = 32_000_000
+"""Of a page, so that it takes about 100 MB while it is drawn."""
 """Cells on one page."""
 
 _MARGIN, _GAP, _TOP = 40, 12, 124
@@ -111,18 +113,23 @@ def _natural(items: Iterable[Item]) -> Size:
 
 
 def paginate(layout: Layout, max_side: int) -> Iterator[list[Band]]:
-    """Split the values into pages of at most `max_side` and MAX_CELLS; parts are about equally large."""
+    """Split the values into pages of at most `max_side`, MAX_CELLS and MAX_PIXELS; parts are about equally large."""
     width, height = layout.cell[0] + _GAP, layout.cell[1] + _GAP
     wide = max(1, (max_side - 2 * _MARGIN - layout.left) // width)
-    tall = max_side - _TOP - _MARGIN
     x, y = layout.x.values, layout.y.values
+
+    def tall(columns: int) -> int:
+        """Room for lines, on a page of so many columns."""
+        across = max(_LEAST_WIDTH, 2 * _MARGIN + layout.left + columns * width)
+        return min(max_side, MAX_PIXELS // across) - _TOP - _MARGIN
+
     if layout.y.name is None:  # one axis runs on over several lines
         line = min(wide, len(x) if len(x) <= 12 else math.ceil(math.sqrt(1.6 * len(x))))
         lines = [(x[at : at + line], y) for at in range(0, len(x), line)]
-        yield from _parts(lines, max(1, min(tall // (layout.band_height(1) + _GAP), MAX_CELLS // line)))
+        yield from _parts(lines, max(1, min(tall(line) // (layout.band_height(1) + _GAP), MAX_CELLS // line)))
         return
     for columns in _parts(x, min(wide, MAX_CELLS)):
-        for rows in _parts(y, max(1, min((tall - layout.head) // height, MAX_CELLS // len(columns)))):
+        for rows in _parts(y, max(1, min((tall(len(columns)) - layout.head) // height, MAX_CELLS // len(columns)))):
             yield [(columns, rows)]
 
 

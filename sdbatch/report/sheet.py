@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ MIN_SIDE = 1000
 
 _WEBP_SIDE = 16383
 
+_Page = tuple[Layout, list[Band], Cells, str]
 _Names = tuple[str | None, str | None, str | None]  # the columns of x, y and by
 _Place = tuple[int, ...]  # where a row stands in its cell: the rank of each value that varies within it
 
@@ -54,7 +55,7 @@ def sheet(
     Args:
         manifest: lines of a run's manifest, with `path`, `row` and the columns named.
         directory: the run directory, which paths are relative to; its name is the title.
-        out: the file, .png or .webp; of several pages, `NAME-01.png` and so on.
+        out: the file, .png, .webp or .pdf; of several pages, `NAME-01.png` and so on, or one .pdf with all of them.
         x, y, by: columns; a free column's `field_` may be left out. `by` begins a page a value.
         failures: failed attempts with `row`, `error`, `message` and the columns that the manifest has. The
             last one of a row counts. Rows since made are passed over, those without x, y, by only counted.
@@ -70,16 +71,25 @@ def sheet(
     max_side = _checked_side(out, max_side)
     names = choose(manifest, _column(manifest, x), _column(manifest, y), _column(manifest, by))
     pages = _pages(manifest, directory, names, still_failed(manifest, failures), max_side)
+    if out.suffix.lower() == ".pdf":
+        _write_pdf(pages, out)
+        return [out]
     paths = [out if len(pages) == 1 else out.with_stem(f"{out.stem}-{n:02d}") for n in range(1, len(pages) + 1)]
-    for number, (path, (layout, bands, cells, note)) in enumerate(zip(paths, pages, strict=True), 1):
-        counted = f"page {number} of {len(pages)}" if len(pages) > 1 else ""
-        _write(draw_page(layout, bands, cells, note, counted), path)
+    for path, page in zip(paths, _drawn(pages), strict=True):
+        _write(page, path)
     return paths
+
+
+def _drawn(pages: Sequence[_Page]) -> Iterator[Image.Image]:
+    """One page after the other: all of them at once would take too much memory."""
+    for number, (layout, bands, cells, note) in enumerate(pages, 1):
+        counted = f"page {number} of {len(pages)}" if len(pages) > 1 else ""
+        yield draw_page(layout, bands, cells, note, counted)
 
 
 def _pages(
     manifest: pa.Table, directory: Path, names: _Names, failed: Sequence[Mapping[str, Any]], max_side: int
-) -> list[tuple[Layout, list[Band], Cells, str]]:
+) -> list[_Page]:
     used = [name for name in names if name]
     if len(set(used)) < len(used):
         raise UsageError(f"x, y and by must be three columns, not {', '.join(used)}")
@@ -119,8 +129,8 @@ def _occurring(layout: Layout, cells: Cells) -> Layout:
 
 def _checked_side(out: Path, max_side: int) -> int:
     suffix = out.suffix.lower()
-    if suffix not in (".png", ".webp"):
-        raise UsageError(f"{out.name}: a sheet is a .png or a .webp file")
+    if suffix not in (".png", ".webp", ".pdf"):
+        raise UsageError(f"{out.name}: a sheet is a .png, a .webp or a .pdf file")
     if max_side < MIN_SIDE:
         raise UsageError(f"a page of at most {max_side} pixels a side holds nothing; {MIN_SIDE} is the least")
     return min(max_side, _WEBP_SIDE) if suffix == ".webp" else max_side
@@ -254,14 +264,28 @@ def _about(manifest: pa.Table, failed: int, axes: tuple[Axis, Axis], inner: Sequ
 
 
 def _write(page: Image.Image, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as part:
         if path.suffix.lower() == ".webp":
             page.save(part, "WEBP", quality=90)
         else:
             page.save(part, "PNG", compress_level=3)
-        os.replace(part, path)  # a sheet is complete or absent
+
+
+def _write_pdf(pages: Sequence[_Page], path: Path) -> None:
+    """All pages in one file, 150 pixels an inch."""
+    with _whole(path) as part:
+        for number, page in enumerate(_drawn(pages)):
+            page.save(part, "PDF", resolution=150.0, quality=92, append=number > 0, title=path.stem)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file that is whole or absent: where to write it, before it is put in its place."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import sdbatch.report.sheet as drawn
 from sdbatch.errors import StoreError, UsageError
 from sdbatch.report import layout
 from sdbatch.report.drawing import fitted, natural, shown, text_width, wrap
@@ -31,7 +35,7 @@ def make(folder: Path, rows: Sequence[Mapping[str, Any]], size: tuple[int, int] 
     lines = []
     for number, row in enumerate(rows):
         path = f"images/{number}.png"
-        Image.new("RGB", size, color_of(number)).save(folder / path)
+        Image.new("RGB", size, color_of(number % 216)).save(folder / path)
         lines.append({"row": str(number), "path": path, "model": "demo", **row})
     return pa.Table.from_pylist(lines)
 
@@ -169,6 +173,52 @@ def test_pages_end_at_the_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(sheet(make(tmp_path, [{"seed": n} for n in range(24)]), tmp_path, tmp_path / "t.png", x="seed")) == 2
 
 
+def test_a_page_takes_no_more_pixels_than_memory_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "MAX_PIXELS", 1_000_000)
+    for named in ({"x": "seed", "y": "color"}, {"x": "seed"}):
+        rows = crossed(5, 8) if "y" in named else [{"seed": n} for n in range(40)]
+        paths = sheet(make(tmp_path, rows), tmp_path, tmp_path / "s.png", **named)
+        shapes = [page(path).shape for path in paths]
+        assert len(paths) > 1 and all(high * wide <= 1_000_000 for high, wide, _ in shapes)
+        assert sorted(number for path in paths for number in places(page(path), 40)) == list(range(40))
+
+
+def test_a_pdf_has_all_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row | {"guidance_scale": g} for g in (7.5, 1.0, 3.0) for row in crossed(3, 2)]
+    made = make(tmp_path, rows)
+    (path,) = sheet(made, tmp_path, tmp_path / "s.pdf", x="seed", y="color", by="guidance_scale")
+    data = path.read_bytes()
+    assert data.startswith(b"%PDF-") and data.rstrip().endswith(b"%%EOF") and b"/Count 3" in data
+    assert len(re.findall(rb"/Subtype /Image", data)) == 3
+    monkeypatch.setattr(drawn, "draw_page", _full)
+    with pytest.raises(StoreError, match="No space left"):
+        sheet(made, tmp_path, tmp_path / "t.pdf", x="seed", y="color")
+    assert not list(tmp_path.glob("*.part")) and not (tmp_path / "t.pdf").exists()
+
+
+def _full(*unused: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.slow
+def test_ten_thousand_cells_stay_below_500_mb(tmp_path: Path) -> None:
+    code = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+import test_sheet
+from sdbatch.report.sheet import sheet
+folder = Path({str(tmp_path)!r})
+table = test_sheet.make(folder, test_sheet.crossed(100, 100), (256, 256))
+print(len(sheet(table, folder, folder / "s.pdf", x="seed", y="color")))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    pages, kilobytes = map(int, done.stdout.split())
+    assert pages == 1 and kilobytes < 500 * 1024
+    assert len(re.findall(rb"/Subtype /Image", (tmp_path / "s.pdf").read_bytes())) > 5
+
+
 def test_a_page_for_each_value(tmp_path: Path) -> None:
     rows = [row | {"guidance_scale": g} for g in (7.5, 1.0) for row in crossed(3, 2)]
     paths = sheet(make(tmp_path, rows), tmp_path, tmp_path / "s.png", x="seed", y="color", by="guidance_scale")
@@ -216,7 +266,7 @@ def test_what_cannot_be_drawn(tmp_path: Path) -> None:
         sheet(table, tmp_path, tmp_path / "s.png", x="seeed")
     with pytest.raises(UsageError, match="three columns"):
         sheet(table, tmp_path, tmp_path / "s.png", x="seed", y="seed")
-    with pytest.raises(UsageError, match=r"\.png or a \.webp"):
+    with pytest.raises(UsageError, match=r"\.png, a \.webp or a \.pdf"):
         sheet(table, tmp_path, tmp_path / "s.gif")
     with pytest.raises(UsageError, match="1000"):
         sheet(table, tmp_path, tmp_path / "s.png", max_side=500)
