@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint fmt check docs docs-check page bench clean
+.PHONY: help install demo test test-all lint fmt check docs docs-check site page bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,11 @@ fmt: $(READY) ## put the code in its usual form
 
 check: lint docs-check test-all ## all that must hold before a change is merged
 
-docs: $(READY) ## write docs/cli.md, docs/spec.md, docs/samplers.md and docs/job.schema.json from the code
+docs: $(READY) ## write the pages of docs/ that say what the code says
 	$(BIN)/python docs/generate.py
+
+site: $(READY) ## build the manual as a site into site/; a broken link fails it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 page: ## bundle web/ into sdbatch/report/page.html; needs Node.js and npm
 	cd web && npm ci --no-audit --no-fund && npm run build

@@ -6,7 +6,7 @@ The 1,797 handwritten digits of scikit-learn (UCI Optical Recognition of Handwri
 32 × 32 pixels. A third is kept for testing. Of the others some are drawn of each class, and `sdbatch augment` makes
 variations of them with two models: one that was taught by those few alone, and one that was taught by all that are
 not for testing, in the place of a model that has seen much of the world. Beside them: as many copies that are turned,
-shifted and scaled a little, and a classifier that was given all. Takes an hour on two cores; what is made stays in
+shifted and scaled a little, and a classifier that was given all. Takes half an hour on two cores; what is made stays in
 --work, so that it goes on where it was cut off.
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser = timing.options(__doc__, rounds=1)
     parser.add_argument("--work", type=Path, default=Path(".digits"), help="models, variations; kept")
     parser.add_argument("--draws", type=int, default=3, help="how often the few are drawn anew")
-    parser.add_argument("--few", type=int, nargs="+", default=list(MADE), help="samples of each class")
+    parser.add_argument("--few", type=int, nargs="+", default=[5], help="samples of each class; 5 or 20, say")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps-share", type=float, default=1.0, help="of the steps that models are taught by")
     options = parser.parse_args()

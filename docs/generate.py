@@ -1,4 +1,4 @@
-"""Write the pages that say what the code says: docs/{cli,spec,modes,samplers}.md and docs/job.schema.json.
+"""Write the pages that say what the code says: docs/{cli,spec,modes,samplers,errors}.md, sdbatch.1 and job.schema.json.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit 1 where one is stale, and name it
@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from errors_page import errors_page
+from man_page import man_page
 from modes_page import modes_page, uses
 from samplers_page import samplers_page
 
@@ -247,6 +249,8 @@ PAGES = {
     "spec.md": spec_page,
     "modes.md": modes_page,
     "samplers.md": samplers_page,
+    "errors.md": errors_page,
+    "sdbatch.1": man_page,
     "job.schema.json": schema_file,
 }
 
