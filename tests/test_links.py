@@ -133,6 +133,7 @@ def test_fine_tunes(base: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> N
 ROW = {"mode": "img2img", "prompt": "a star", "steps": 1, "width": 64, "height": 64}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["jobs/run", "run", "deep/er/run"])
 @pytest.mark.parametrize("spec", [{"rows": "t.jsonl"}, {"grid": {"image": ["link.png", "near.png"]}}])
 def test_a_row_fails_and_the_others_go_on_also_when_the_directory_is_run(
@@ -163,6 +164,7 @@ def test_a_row_fails_and_the_others_go_on_also_when_the_directory_is_run(
     assert [one["result"] for one in json.loads(kept.stdout)["pictures"]] == ["exact"], kept.stderr
 
 
+@pytest.mark.slow
 def test_what_was_made_before_a_link_was_turned_is_not_made_again_through_it(
     base: Path,
     tmp_path: Path,

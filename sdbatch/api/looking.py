@@ -16,6 +16,7 @@ from sdbatch.render import device
 from sdbatch.sources import hub, remote
 from sdbatch.sources.models import Model, ModelSource, embedded, installed
 from sdbatch.spec.json_schema import json_schema
+from sdbatch.store import attempts
 from sdbatch.store.directory import JOB
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def status(directory: Path) -> Status:
     started = {run["run"]: run["started_at"] for run in runs}
     name = runs[-1]["job"] if runs else ""
     found = report.measure(done, manifest.failures(), asked.keys, job=name, started=started)
-    return replace(found, waiting=asked.waiting)
+    return replace(found, waiting=asked.waiting, at_work=len(attempts.left(there.store)))
 
 
 def sheet(

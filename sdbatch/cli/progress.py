@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from sdbatch.report.forecast import Forecast
+
 if TYPE_CHECKING:
     from sdbatch.api import RunReport
     from sdbatch.plan import Plan
@@ -26,13 +28,14 @@ class Progress:
         self._settled = 0  # rows of the lease in hand that `rows` has counted already
         self._began = self._shown = time.monotonic()
         self._workers: Counter[str] = Counter()
+        self._forecast = Forecast()
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         if self._live:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
             from rich.progress import Progress as Bars
 
             self._bars = Bars(
@@ -40,7 +43,6 @@ class Progress:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[about]}"),
-                TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
             self._bars.start()
@@ -66,6 +68,8 @@ class Progress:
         if planned.duplicates:
             parts.append(f"{planned.duplicates} written twice in the spec and made once")
         self.start(f"{remote.url(directory) or directory}: {', '.join(parts)}", left)
+        if left == len(planned.order):  # else only some of them are made, and which kinds those are is not known
+            self._forecast.begin([cell.rows for cell in planned.kinds])
 
     def start(self, text: str, left: int) -> None:
         """So many rows are about to be made."""
@@ -88,7 +92,10 @@ class Progress:
             self.say(f"row {failure.row} failed: {failure.error}: {failure.message}")
         about = result.worker
         if about:
-            self._worker(f"{about['host']}:{about['pid']} {about['device']}", len(result.records), about["rss"])
+            self._worker(f"{about['host']}:{about['pid']} {about['device']}", result, about["rss"])
+        seconds = sum(float(record["seconds"]) for record in result.records)
+        settled = len(result.lease.rows) - len(result.left)
+        self._forecast.heard(result.lease.cell, settled, len(result.records), seconds)
         self._advance(count)
 
     def say(self, text: str) -> None:
@@ -129,20 +136,28 @@ class Progress:
         rate = self._done / took if took > 0 else 0.0
         if self._bars:
             failed = f", {self._failed} failed" if self._failed else ""
-            self._bars.update(self._tasks[""], advance=count, about=f"{rate:.2f} rows/s{failed}")
+            about = f"{rate:.2f} rows/s{failed}{self._to_go(took, rate)}"
+            self._bars.update(self._tasks[""], advance=count, about=about)
         elif time.monotonic() - self._shown > LINE_SECONDS:
             self._shown = time.monotonic()
-            self._line(self._done, self._left, rate)
+            to_go = self._to_go(took, rate)
+            self.say(f"{self._done}/{self._left} rows, {self._failed} failed, {rate:.2f} rows/s{to_go}")
 
-    def _line(self, done: int, left: int, rate: float) -> None:
-        to_go = f", {(left - done) / rate:.0f} s to go" if rate else ""
-        self.say(f"{done}/{left} rows, {self._failed} failed, {rate:.2f} rows/s{to_go}")
+    def _to_go(self, took: float, rate: float) -> str:
+        from sdbatch.report.status import duration
 
-    def _worker(self, name: str, made: int, memory: int) -> None:
-        self._workers[name] += made
+        seconds = self._forecast.seconds_left(took)
+        if seconds is None and rate:
+            seconds = (self._left - self._done) / rate
+        return "" if seconds is None or self._done >= self._left else f", {duration(seconds)} to go"
+
+    def _worker(self, name: str, result: LeaseResult, memory: int) -> None:
+        self._workers[name] += len(result.records)
         if not self._bars:
             return
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(f"  {name}", total=None, about="")
         done = self._workers[name]
-        self._bars.update(self._tasks[name], completed=done, about=f"{memory / 2**20:.0f} MiB")
+        last = result.records[-1] if result.records else {}
+        parts = [str(last["model"]), f"batches of {last['batch_size']}"] if last else []
+        self._bars.update(self._tasks[name], completed=done, about=", ".join([*parts, f"{memory / 2**20:,.0f} MiB"]))

@@ -16,6 +16,9 @@ from rich.text import Text
 from sdbatch.spec import arrow
 from sdbatch.types import DROPPED
 
+ERRORS = 3
+"""How many of the latest errors are told."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -34,6 +37,8 @@ class Status:
         quarantined: of those failed, rows that killed their workers: `run` leaves them.
         degraded: rows made otherwise than `render:` says, for want of memory or of numbers.
         dropped: rows that a recipe's guard dropped, which count neither as failed nor as left.
+        errors: what the latest rows that failed said, the last one first.
+        at_work: workers with rows in hand.
         waiting: rows of later stages, counted in `left`, whose input is not there yet or has failed; by stage.
     """
 
@@ -49,6 +54,8 @@ class Status:
     quarantined: int = 0
     degraded: int = 0
     dropped: int = 0
+    errors: tuple[str, ...] = ()
+    at_work: int = 0
     waiting: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -98,6 +105,7 @@ def measure(
         quarantined=_quarantined(failures, failed),
         degraded=_degraded(manifest),
         dropped=len(_outside(out, made)),
+        errors=_errors(failures, failed),
     )
 
 
@@ -119,7 +127,7 @@ def render_text(status: Status) -> RenderableType:
     counts.add_row("done", Text(f"{status.done:,}", "green" if status.left == 0 else ""), of)
     if status.left is not None:
         counts.add_row(
-            "left", f"{status.left:,}", f"about {_duration(status.seconds_left)} to go" if status.left else ""
+            "left", f"{status.left:,}", f"about {duration(status.seconds_left)} to go" if status.left else ""
         )
     counts.add_row("failed", Text(f"{status.failed:,}", "red" if status.failed else ""), "")
     for stage, count in status.waiting.items():
@@ -133,7 +141,19 @@ def render_text(status: Status) -> RenderableType:
     if status.retired:
         counts.add_row("retired", f"{status.retired:,}", "no longer asked for")
     counts.add_row("rate", "", _speed(status.rate))
-    return Group(*parts, counts)
+    if status.at_work:
+        counts.add_row("at work", f"{status.at_work:,}", "worker" if status.at_work == 1 else "workers")
+    said = [Text(text, "red", overflow="ellipsis", no_wrap=True) for text in status.errors]
+    return Group(*parts, counts, *said)
+
+
+def _errors(failures: pa.Table, failed: pa.Array) -> tuple[str, ...]:
+    if "error" not in failures.column_names or "message" not in failures.column_names or not len(failed):
+        return ()
+    rows = set(failed.to_pylist())
+    latest = {line["row"]: line for line in failures.sort_by("when").to_pylist() if line["row"] in rows}
+    last = sorted(latest.values(), key=lambda line: line["when"], reverse=True)[:ERRORS]
+    return tuple(f"row {line['row']}: {line['error']}: {' '.join(line['message'].split())[:300]}" for line in last)
 
 
 def _dropped(failures: pa.Table) -> pa.Array:
@@ -205,7 +225,8 @@ def _speed(rate: float | None) -> str:
     return f"{rate * 60:.1f} a minute" if rate >= 1 / 60 else f"{rate * 3600:.1f} an hour"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """A time as people say it."""
     if seconds is None:
         return "?"
     minutes, days = round(seconds / 60), seconds / 86400

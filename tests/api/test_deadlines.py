@@ -155,6 +155,7 @@ def test_a_night_that_is_too_short_for_a_lease_keeps_the_batches_that_it_made(
     assert night(100.0).exit_code == 0
 
 
+@pytest.mark.slow
 def test_from_the_command_line(sdbatch: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("prompt: a star\nsteps: 1\ngrid: {seed: {range: [0, 4]}}\nrender: {threads: 1}\n")
     short = sdbatch("run", "a.yaml", "--time-limit", "0.001s")

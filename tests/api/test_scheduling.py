@@ -105,6 +105,7 @@ def test_a_spec_or_an_end_that_is_wrong_is_said_now_and_not_at_night(write: Call
         scheduling.scheduled(write("b.yaml", JOB), "@daily", until="6 o'clock")
 
 
+@pytest.mark.slow
 def test_the_cron_line_runs_from_anywhere_without_an_environment(tmp_path: Path) -> None:
     folder = tmp_path / "100% my jobs"
     folder.mkdir()

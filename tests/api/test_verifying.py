@@ -221,6 +221,7 @@ def test_without_its_other_papers_and_when_asked_to_stop(run: Path) -> None:
         verify(run.parent)
 
 
+@pytest.mark.slow
 def test_the_command(run: Path, sdbatch: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     alter(run, {"red/1.png": {"seed": 77}})
     done = sdbatch("verify", run)

@@ -139,6 +139,7 @@ def test_a_directory_in_use_is_try_later(made: Path, sdbatch: Command) -> None:
     assert "another run holds this directory" in done.stderr and done.stdout == ""
 
 
+@pytest.mark.slow
 def test_limit_then_a_run_of_the_directory_goes_on(sdbatch: Command, write: Write, tmp_path: Path) -> None:
     job = write("job.yaml", JOB)
     first = printed(sdbatch("run", job, "--limit", 1, "--json"))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 JOB = "prompt: a star\nsteps: 1\nrender: {threads: 1}\ngrid: {seed: [0, 1]}\n"
@@ -51,6 +52,7 @@ def test_other_formats_are_refused(sdbatch: Any, write: Any) -> None:
     assert (done.returncode, done.stderr) == (2, "sdbatch: --log-format 'xml': one of text, json\n")
 
 
+@pytest.mark.slow
 def test_only_some_rows_are_made_and_the_others_later(sdbatch: Any, write: Any, tmp_path: Path) -> None:
     job = write("job.yaml", "prompt: a {color} star\nsteps: 1\nrender: {threads: 1}\n"
                 "grid: {color: [red, blue], seed: {range: [0, 3]}}\n")  # fmt: skip

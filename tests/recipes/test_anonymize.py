@@ -141,6 +141,7 @@ class _Nobody:
     def rows(self, count: int) -> None: ...
 
 
+@pytest.mark.slow
 @centerface
 def test_a_face_that_stays_is_blurred_and_at_last_withheld(
     home: Path, write: Write, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
