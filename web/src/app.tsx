@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Compare } from "./compare";
-import { decode, label, type Run } from "./data";
+import { cell, decode, label, type Run } from "./data";
 import { Detail } from "./detail";
 import { chosen, nothing, sortable, type Choice } from "./filter";
 import { Gallery } from "./gallery";
@@ -28,19 +28,28 @@ export function App({ first }: { first: Run }) {
   const [choice, setChoice] = useState<Choice>(nothing);
   const [size, setSize] = useState(144);
   const [at, setAt] = useState(-1);
-  const [open, setOpen] = useState<number | null>(null);
-  const [picked, setPicked] = useState<number[]>([]);
+  // By their keys: where a run is followed, new rows come in between.
+  const [opened, setOpened] = useState<string | null>(null);
+  const [kept, setKept] = useState<string[]>([]);
   const [comparing, setComparing] = useState(false);
   const [help, setHelp] = useState(false);
-  const [axes, setAxes] = useState<[string, string]>([first.axes[0] ?? "", first.axes[1] ?? ""]);
+  const [axes, setAxes] = useState<[string, string] | null>(null);
   const search = useRef<HTMLInputElement>(null);
   const rows = useMemo(() => chosen(run, choice), [run, choice]);
+  const places = useMemo(() => new Map(Array.from({ length: run.rows }, (_, row) => [key(run, row), row])), [run]);
+  const open = opened === null ? undefined : places.get(opened);
+  const picked = kept.map((one) => places.get(one)).filter((row) => row !== undefined);
+  const [x, y] = axes ?? [run.axes[0] ?? "", run.axes[1] ?? ""];
+  const setOpen = (row: number | null) => setOpened(row === null ? null : key(run, row));
 
   const change = (next: Choice) => {
     setChoice(next);
     setAt(-1);
   };
-  const pick = (row: number) => setPicked((old) => (old.includes(row) ? old.filter((one) => one !== row) : [...old, row]));
+  const pick = (row: number) => {
+    const one = key(run, row);
+    setKept((old) => (old.includes(one) ? old.filter((other) => other !== one) : [...old, one]));
+  };
   const back = () => {
     if (help) setHelp(false);
     else if (comparing) setComparing(false);
@@ -106,7 +115,7 @@ export function App({ first }: { first: Run }) {
         <button disabled={picked.length < 2} onClick={() => setComparing(true)}>
           Compare {picked.length || ""}
         </button>
-        {picked.length > 0 && <button onClick={() => setPicked([])}>Clear</button>}
+        {picked.length > 0 && <button onClick={() => setKept([])}>Clear</button>}
         <button aria-label="Light or dark" title="Light or dark" onClick={turn}>
           ◐
         </button>
@@ -137,9 +146,9 @@ export function App({ first }: { first: Run }) {
             run={run}
             rows={rows}
             size={size}
-            x={axes[0]}
-            y={axes[1]}
-            onAxes={(x, y) => setAxes([x, y])}
+            x={x}
+            y={y}
+            onAxes={(across, down) => setAxes([across, down])}
             onOpen={setOpen}
             onCell={(wanted) => {
               const codes = new Map(choice.codes);
@@ -152,7 +161,7 @@ export function App({ first }: { first: Run }) {
         {view === "Failures" && <Failures run={run} />}
         {view === "Throughput" && <Throughput run={run} />}
         {view === "Job" && <pre class="job">{run.job}</pre>}
-        {open !== null && open < run.rows && (
+        {open !== undefined && (
           <Detail run={run} row={open} picked={picked.includes(open)} onPick={() => pick(open)} onClose={() => setOpen(null)} />
         )}
       </main>
@@ -174,6 +183,8 @@ export function App({ first }: { first: Run }) {
     </div>
   );
 }
+
+const key = (run: Run, row: number): string => String(cell(run, "row", row));
 
 function turn() {
   const root = document.documentElement;
