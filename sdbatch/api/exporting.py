@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sdbatch import export as formats
 from sdbatch import prepare
+from sdbatch.api import places
 from sdbatch.errors import StoreError, UsageError
 from sdbatch.export import card
-from sdbatch.export.lines import SUMS, Target, lines
-from sdbatch.sources import remote
+from sdbatch.export.lines import SUMS, Mask, Target, lines
+from sdbatch.sources import files, remote
 from sdbatch.store import base as stores
 from sdbatch.store.directory import JOB
 
@@ -56,7 +59,7 @@ def export(directory: Path, to: str, out: Path, *, per_shard: int = PER_SHARD) -
     if not found:
         raise UsageError(f"{there.store.shown()}: no picture is made yet")
     store = stores.at(remote.located(out))
-    target = Target(there.store, store, per_shard)
+    target = Target(there.store, store, per_shard, partial(_find, there.path, there.runs()))
     formats.get(to).write(found, target)
     job = (there.store.read(JOB) or b"").decode()
     runs = there.runs()
@@ -67,6 +70,12 @@ def export(directory: Path, to: str, out: Path, *, per_shard: int = PER_SHARD) -
     store.replace(SUMS, sums.encode())
     splits = dict(sorted(Counter(line.split for line in found).items()))
     return ExportReport(store.shown(), to, len(found), splits, len(target.sums) + 1, target.written)
+
+
+def _find(directory: Path, runs: Sequence[Mapping[str, Any]], mask: Mask) -> Path:
+    """Where a mask lies: where the run's rows have their pictures."""
+    candidates = [base for run in reversed(runs) for base in places.bases(directory, run)]
+    return files.at(places.nearest(candidates, [mask.name, mask.beside]).path, mask.name)
 
 
 def _check_rest(store: stores.Store, target: Target) -> None:

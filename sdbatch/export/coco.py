@@ -25,13 +25,18 @@ def write(lines: list[Line], target: Target) -> None:
         for line in (line for line in lines if line.split == split):
             number = len(images) + 1
             size = {name: int(line.columns.get(name) or 0) for name in ("width", "height")}
-            images.append({"id": number, "file_name": line.name, **size, "sdbatch_id": line.columns["id"]})
+            one = {"id": number, "file_name": line.name, **size, "sdbatch_id": line.columns["id"]}
+            if (mask := target.mask(line)) is not None:
+                one["mask_file_name"] = f"masks/{line.key}.png"
+                target.put(f"{split}/{one['mask_file_name']}", mask)
+            images.append(one)
             target.put(f"{split}/{line.name}", target.picture(line))
-            for name, box in _instances(line):
+            outlines = _outlines(line)
+            for at, (name, box) in enumerate(_instances(line)):
                 x, y, w, h = box if box is not None else (0, 0, size["width"], size["height"])
                 found.append({
                     "id": len(found) + 1, "image_id": number, "category_id": numbers[name], "bbox": [x, y, w, h],
-                    "area": w * h, "iscrowd": 0, "segmentation": [],
+                    "area": w * h, "iscrowd": 0, "segmentation": outlines.get(at, []),
                 })  # fmt: skip
         whole = {
             "images": images,
@@ -51,3 +56,14 @@ def _instances(line: Line) -> list[tuple[str, Any]]:
     kinds = line.columns.get("categories")
     named = kinds if isinstance(kinds, list) and len(kinds) == len(boxes) else [label] * len(boxes)
     return [(str(name), box) for name, box in zip(named, boxes, strict=True) if box is not None]
+
+
+def _outlines(line: Line) -> dict[int, list[Any]]:
+    """The polygons of each instance, by its number: a list an instance, or all of one."""
+    given, count = line.columns.get("segmentation"), len(_instances(line))
+    if not isinstance(given, list) or not given:
+        return {}
+    nested = all(isinstance(one, list) and one and isinstance(one[0], list) for one in given)
+    if nested and len(given) == count:
+        return dict(enumerate(given))
+    return {0: given if isinstance(given[0], list) else [given]} if count == 1 else {}

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sdbatch.export.lines import Line, Target
+from sdbatch.export.lines import MASK, Line, Target
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _NAMES = {pa.int64(): "int64", pa.float64(): "float64", pa.string(): "string"}
@@ -22,10 +22,17 @@ def write(lines: list[Line], target: Target) -> None:
     features: dict[str, Any] = {"image": {"_type": "Image"}}
     kinds = {name: _kind(name) for name in names}
     features |= {name: {"dtype": _NAMES[kind], "_type": "Value"} for name, kind in kinds.items()}
+    masked = any(line.mask for line in lines)
+    if masked:
+        features[MASK] = {"_type": "Image"}
     said = {"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)}
-    schema = pa.schema([("image", _IMAGE), *kinds.items()], metadata=said)
+    pictures = [("image", _IMAGE), *([(MASK, _IMAGE)] if masked else [])]
+    schema = pa.schema([*pictures, *kinds.items()], metadata=said)
     for split, number, count, here in target.shards(lines):
         cells: dict[str, list[Any]] = {"image": [{"bytes": target.picture(one), "path": one.name} for one in here]}
+        if masked:
+            masks = ((one, target.mask(one)) for one in here)
+            cells[MASK] = [None if data is None else {"bytes": data, "path": f"{one.key}.png"} for one, data in masks]
         cells |= {name: [_cell(kinds[name], one.columns.get(name)) for one in here] for name in names}
         data = io.BytesIO()
         pq.write_table(pa.table(cells, schema), data, compression="zstd")

@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from sdbatch.errors import StoreError
+from sdbatch.errors import InputError, StoreError
 from sdbatch.modes import SCORE
 from sdbatch.parameters import PARAMETERS
-from sdbatch.sources.geometry import moved
+from sdbatch.sources import pictures
+from sdbatch.sources.geometry import Way
+from sdbatch.store import images
 from sdbatch.store.base import Store
 
 SUMS = "checksums.sha256"
 """The file that names every other one with its sha256, as `sha256sum -c` reads it."""
 BOXES = ("boxes", "bbox", "bboxes")
+MASK = "object_mask"
+"""The column that names a picture, white where the object is, as recipe augment writes it."""
 _FREE = "field_"
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The mask of a line's object.
+
+    Attributes:
+        name: of its picture, from where the run's rows name pictures.
+        beside: of the parent, from there too.
+        way: how the parent was brought to the picture's size; None where it was not.
+    """
+
+    name: str
+    beside: str
+    way: Way | None
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,7 @@ class Line:
     path: str
     split: str
     columns: Mapping[str, Any]
+    mask: Mask | None = None
 
     @property
     def suffix(self) -> str:
@@ -57,10 +78,11 @@ class Target:
         source: the run directory.
         store: the folder of the data set.
         per_shard: pictures a shard.
+        find: where what a line's mask names is.
     """
 
-    def __init__(self, source: Store, store: Store, per_shard: int) -> None:
-        self._source, self._store, self.per_shard = source, store, per_shard
+    def __init__(self, source: Store, store: Store, per_shard: int, find: Callable[[Mask], Path]) -> None:
+        self._source, self._store, self.per_shard, self._find = source, store, per_shard, find
         self.sums: dict[str, str] = {}
         self.written = 0
 
@@ -76,6 +98,22 @@ class Target:
         if hashlib.sha256(data).hexdigest() != line.columns["file_sha256"]:
             raise StoreError(f"{self._source.shown(line.path)}: is not the file that was recorded; see sdbatch fsck")
         return data
+
+    def mask(self, line: Line) -> bytes | None:
+        """A PNG of where the object is, white, at the picture's size; None where nothing marks it.
+
+        Raises:
+            StoreError: the mask cannot be read.
+        """
+        if line.mask is None:
+            return None
+        try:
+            grey = pictures.read(self._find(line.mask)).mean(axis=2).round().astype(np.uint8)
+        except InputError as error:
+            raise StoreError(f"{MASK}: {error}") from error
+        way = line.mask.way
+        fitted = grey if way is None else pictures.fit(grey, *way.after, way.fit, "nearest")
+        return images.plain("mask", fitted)
 
     def put(self, path: str, data: bytes) -> None:
         """Write a file, unless it is there."""
@@ -105,14 +143,16 @@ def lines(table: pa.Table) -> list[Line]:
 
 def _line(line: Mapping[str, Any]) -> Line:
     free = {name.removeprefix(_FREE): value for name, value in line.items() if name.startswith(_FREE)}
-    split = free.pop("split", None) or "train"
+    split, mask = free.pop("split", None) or "train", free.pop(MASK, None)
     columns: dict[str, Any] = {name: _plain(name, value) for name, value in free.items() if value is not None}
-    for name in BOXES:
-        if isinstance(columns.get(name), list):
-            columns[name] = _boxes(columns[name], line, free)
+    way = _way(line, free)
+    for name, move in _MOVED.items():
+        if way is not None and isinstance(columns.get(name), list):
+            columns[name] = move(way, columns[name])
     said = ("id", "parent_id", "mode", "prompt", "seed", "seed_used", "strength", "width", "height", "file_sha256")
     columns |= {name: line[name] for name in said if line[name] is not None}
-    return Line(line["row"], line["path"], split, columns)
+    named = line["image"] or line["control_image"]
+    return Line(line["row"], line["path"], split, columns, Mask(mask, named, way) if mask and named else None)
 
 
 def _plain(name: str, value: str) -> Any:
@@ -125,14 +165,41 @@ def _plain(name: str, value: str) -> Any:
     return value
 
 
-def _boxes(boxes: list[Any], line: Mapping[str, Any], free: Mapping[str, Any]) -> list[Any]:
-    """Boxes [x, y, width, height] of the parent in the picture's own pixels; those that were cut off are null."""
-    if free.get("parent_width") is None or not line["width"]:
-        return boxes
+def _way(line: Mapping[str, Any], free: Mapping[str, Any]) -> Way | None:
+    """How the parent was brought to the picture's size; None where it was not, or where that is not known."""
+    if free.get("parent_width") is None or not line["width"] or line["padding_mask_crop"] is not None:
+        return None
     before = int(free["parent_width"]), int(free["parent_height"])
-    after = int(line["width"]), int(line["height"])
-    return [moved(box, before, after, line["fit"] or "resize") if _is_box(box) else box for box in boxes]
+    return Way(before, (int(line["width"]), int(line["height"])), line["fit"] or "resize")
 
 
-def _is_box(box: Any) -> bool:
-    return isinstance(box, list) and len(box) == 4 and all(isinstance(one, (int, float)) for one in box)
+def _boxes(way: Way, boxes: list[Any]) -> list[Any]:
+    """Boxes [x, y, width, height], or one; those that were cut off are null."""
+    if _numbers(boxes, 4):
+        return list(way.box(boxes) or [])
+    return [way.box(box) if _numbers(box, 4) else box for box in boxes]
+
+
+def _outlines(way: Way, given: list[Any]) -> list[Any]:
+    """Polygons, in lists of any depth: those that were cut off are gone; what is no polygon stays."""
+    if given and all(isinstance(one, (int, float)) for one in given):
+        return (way.outline(given) or []) if len(given) >= 6 and len(given) % 2 == 0 else given
+    moved = [_outlines(way, one) if isinstance(one, list) else one for one in given]
+    flat = [isinstance(one, list) and bool(one) and not isinstance(one[0], (list, dict)) for one in given]
+    return [one for one, is_flat in zip(moved, flat, strict=True) if one or not is_flat]
+
+
+def _keypoints(way: Way, given: list[Any]) -> list[Any]:
+    if given and all(isinstance(one, (int, float)) for one in given):
+        return way.keypoints(given) if len(given) % 3 == 0 else given
+    return [_keypoints(way, one) if isinstance(one, list) else one for one in given]
+
+
+def _numbers(given: Any, count: int) -> bool:
+    return isinstance(given, list) and len(given) == count and all(isinstance(one, (int, float)) for one in given)
+
+
+_MOVED: Mapping[str, Callable[[Way, list[Any]], list[Any]]] = {
+    **dict.fromkeys(BOXES, _boxes), "segmentation": _outlines, "keypoints": _keypoints,
+}  # fmt: skip
+"""Columns that say where something is, in the parent's pixels."""

@@ -19,6 +19,8 @@ def write(lines: list[Line], target: Target) -> None:
                 members = [(line.name, target.picture(line)), (f"{line.key}.json", said)]
                 if isinstance(line.columns.get("label"), str):
                     members.append((f"{line.key}.cls", line.columns["label"].encode()))
+                if (mask := target.mask(line)) is not None:
+                    members.append((f"{line.key}.mask.png", mask))
                 for name, member in members:
                     info = tarfile.TarInfo(name)  # no time, no owner: the same pictures make the same tar
                     info.size = len(member)

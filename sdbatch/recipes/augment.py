@@ -126,6 +126,8 @@ def _table(own: Mapping[str, Any], rest: Mapping[str, Any], parents: Sequence[Pa
     for parent, variation in _each(own, parents):
         cells = {**parent.columns, **parent.cells(), picture: parent.name, "variation": str(variation)}
         cells["seed"] = common.seed("augment", parent.sha256, variation)
+        if (mask := cells.get(OBJECT_MASK)) is not None:  # as rows name pictures, so that an export finds it
+            cells[OBJECT_MASK] = common.seen(datasets.beside(parent.item, mask), base)
         if masks:
             cells["mask"] = f'"{masks[parent.name]}"'
         for name, cell in rows.items():

@@ -144,3 +144,63 @@ def test_what_cannot_be_exported_is_said(run: Path, tmp_path: Path, sdbatch: Any
     assert sdbatch("export", str(tmp_path), "--to", "coco", "--out", str(tmp_path / "x")).returncode == 74
     digest = hashlib.sha256((tmp_path / "cli/README.md").read_bytes()).hexdigest()
     assert f"{digest}  README.md" in (tmp_path / "cli/checksums.sha256").read_text()
+
+
+@pytest.fixture(scope="module")
+def marked(run_job: RunJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pictures of a parent of 64 × 32 with a mask, an outline and points, cut to 64 × 64."""
+    home = tmp_path_factory.mktemp("marked")
+    root = labelled.classes(home / "set", {"star": 1}, size=(64, 32))
+    mask = np.zeros((32, 64), np.uint8)
+    mask[4:8, 20:40] = 255
+    (root / "masks").mkdir()
+    Image.fromarray(mask).save(root / "masks" / "0.bmp")
+    line = {
+        "file_name": "star/0.png", "label": "star", "boxes": [[20, 4, 20, 4]], "keypoints": [20, 4, 2],
+        "segmentation": [[20, 4, 40, 4, 40, 8, 20, 8]], "object_mask": "masks/0.bmp",
+    }  # fmt: skip
+    (root / "metadata.jsonl").write_text(json.dumps(line) + "\n")
+    spec = {
+        "recipe": "augment", "input": "set", "variations": 2, "prompt": "a {label}", "steps": 1, "boxes": "keep",
+        "strength": 0.5, "width": 64, "height": 64, "fit": "crop", "render": {"threads": 1, "batch_size": 2},
+    }  # fmt: skip
+    (home / "job.yaml").write_text(json.dumps(spec))
+    assert run_job(home / "job.yaml", home / "run").made == 2
+    return home / "run"
+
+
+def is_mask(picture: Any) -> bool:
+    wanted = np.zeros((64, 64), bool)
+    wanted[8:16, 8:48] = True
+    return bool(((np.asarray(picture.convert("L")) > 127) == wanted).all())
+
+
+def test_masks_and_outlines_follow_the_cut(marked: Path, tmp_path: Path) -> None:
+    for to in FORMATS:
+        api.export(marked, to, tmp_path / to)
+    coco = json.loads((tmp_path / "coco/annotations/instances_train.json").read_text())
+    assert [one["segmentation"] for one in coco["annotations"]] == [[[8, 8, 48, 8, 48, 16, 8, 16]]] * 2
+    assert [one["bbox"] for one in coco["annotations"]] == [[8, 8, 40, 8]] * 2
+    assert all(is_mask(Image.open(tmp_path / "coco/train" / one["mask_file_name"])) for one in coco["images"])
+    line = json.loads((tmp_path / "imagefolder/train/metadata.jsonl").read_text().splitlines()[0])
+    assert line["keypoints"] == [8, 8, 2] and "object_mask" not in line
+    shards = [str(path) for path in (tmp_path / "webdataset").glob("*.tar")]
+    webdataset = pytest.importorskip("webdataset")
+    for sample in webdataset.WebDataset(shards, shardshuffle=False):
+        assert is_mask(Image.open(io.BytesIO(sample["mask.png"])))
+    datasets = pytest.importorskip("datasets")
+    cache = str(tmp_path / "cache")
+    for found in (
+        datasets.load_dataset(str(tmp_path / "hf-dataset"), cache_dir=cache),
+        datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "imagefolder"), cache_dir=cache),
+    ):
+        assert len(found["train"]) == 2 and all(is_mask(row["object_mask"]) for row in found["train"])
+
+
+def test_a_mask_that_is_gone_is_said(marked: Path, tmp_path: Path) -> None:
+    mask = marked.parent / "set" / "masks" / "0.bmp"
+    data = mask.read_bytes()
+    mask.unlink()
+    with pytest.raises(StoreError, match=r"object_mask: .*no such file"):
+        api.export(marked, "webdataset", tmp_path / "out")
+    mask.write_bytes(data)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdbatch.sources import pictures
-from sdbatch.sources.geometry import moved
+from sdbatch.sources.geometry import Way, moved
 
 side = st.integers(16, 120)
 
@@ -45,3 +45,34 @@ def test_native_cuts_the_centre_and_what_is_outside_is_gone() -> None:
     assert moved((1, 2, 3, 4), (9, 9), (9, 9), "pad") == (1, 2, 3, 4)
     with pytest.raises(ValueError, match="is not resize"):
         moved((0, 0, 1, 1), (9, 9), (8, 8), "squeeze")
+
+
+def test_outlines_are_cut_to_the_picture() -> None:
+    way = Way((64, 32), (64, 64), "crop")  # at twice the size, less 32 pixels at the left and the right
+    assert way.outline([20, 4, 40, 4, 40, 8, 20, 8]) == [8, 8, 48, 8, 48, 16, 8, 16]
+    assert way.outline([0, 4, 10, 4, 10, 8]) is None, "cut off"
+    corner = way.outline([8, 0, 24, 0, 8, 16])
+    assert corner is not None and set(zip(corner[::2], corner[1::2], strict=True)) == {(0, 0), (16, 0), (0, 16)}
+    with pytest.raises(ValueError, match="is not resize"):
+        Way((9, 9), (8, 8), "squeeze").outline([0, 0, 1, 1, 0, 1])
+
+
+@given(st.sampled_from(["resize", "crop", "pad"]), side, side, side, side, st.data())
+def test_the_outline_of_a_box_is_that_box(
+    fit: str, wide: int, high: int, width: int, height: int, data: st.DataObject
+) -> None:
+    x, y = data.draw(st.integers(0, wide - 4)), data.draw(st.integers(0, high - 4))
+    w, h = data.draw(st.integers(2, wide - x)), data.draw(st.integers(2, high - y))
+    way = Way((wide, high), (width, height), fit)
+    outline, box = way.outline([x, y, x + w, y, x + w, y + h, x, y + h]), way.box((x, y, w, h))
+    if box is None or outline is None:
+        assert outline is None and (box is None or min(box[2:]) < 0.01)
+        return
+    xs, ys = outline[::2], outline[1::2]
+    around = min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+    assert around == pytest.approx(box, abs=0.001)
+
+
+def test_keypoints_outside_are_not_seen() -> None:
+    way = Way((64, 32), (64, 64), "crop")
+    assert way.keypoints([20, 4, 2, 2, 4, 2, 30, 8, 0]) == [8, 8, 2, 0, 0, 0, 0, 0, 0]
