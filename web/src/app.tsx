@@ -162,7 +162,7 @@ export function App({ first }: { first: Run }) {
         {view === "Throughput" && <Throughput run={run} />}
         {view === "Job" && <pre class="job">{run.job}</pre>}
         {open !== undefined && (
-          <Detail run={run} row={open} picked={picked.includes(open)} onPick={() => pick(open)} onClose={() => setOpen(null)} />
+          <Detail key={opened} run={run} row={open} picked={picked.includes(open)} onPick={() => pick(open)} onClose={() => setOpen(null)} />
         )}
       </main>
       {comparing && picked.length > 1 && <Compare run={run} rows={picked} onClose={() => setComparing(false)} />}
