@@ -22,6 +22,7 @@ from sdbatch.store.directory import JOB
 if TYPE_CHECKING:
     from sdbatch.report.status import Status
     from sdbatch.spec.grid import Rows
+    from sdbatch.store.base import Store
 
 STARTER = ("jobs", "prompts")
 
@@ -42,7 +43,14 @@ def status(directory: Path) -> Status:
     started = {run["run"]: run["started_at"] for run in runs}
     name = runs[-1]["job"] if runs else ""
     found = report.measure(done, manifest.failures(), asked.keys, job=name, started=started)
-    return replace(found, waiting=asked.waiting, at_work=len(attempts.left(there.store)))
+    return replace(found, waiting=asked.waiting, at_work=tuple(_at_work(there.store)))
+
+
+def _at_work(store: Store) -> Iterator[str]:
+    for one in attempts.left(store):
+        count = len(one.rows)
+        rows = f"{count:,} row{'' if count == 1 else 's'} in hand"
+        yield ", ".join(part for part in (f"{one.where}: {rows}", one.about) if part)
 
 
 def sheet(

@@ -16,8 +16,8 @@ from rich.text import Text
 from sdbatch.spec import arrow
 from sdbatch.types import DROPPED
 
-ERRORS = 3
-"""How many of the latest errors are told."""
+ERRORS, WORKERS = 3, 16
+"""How many of the latest errors, and of the workers, are told."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Status:
         degraded: rows made otherwise than `render:` says, for want of memory or of numbers.
         dropped: rows that a recipe's guard dropped, which count neither as failed nor as left.
         errors: what the latest rows that failed said, the last one first.
-        at_work: workers with rows in hand.
+        at_work: a line for each worker with rows in hand: where, device, model, batch, memory.
         waiting: rows of later stages, counted in `left`, whose input is not there yet or has failed; by stage.
     """
 
@@ -55,7 +55,7 @@ class Status:
     degraded: int = 0
     dropped: int = 0
     errors: tuple[str, ...] = ()
-    at_work: int = 0
+    at_work: tuple[str, ...] = ()
     waiting: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -141,8 +141,10 @@ def render_text(status: Status) -> RenderableType:
     if status.retired:
         counts.add_row("retired", f"{status.retired:,}", "no longer asked for")
     counts.add_row("rate", "", _speed(status.rate))
-    if status.at_work:
-        counts.add_row("at work", f"{status.at_work:,}", "worker" if status.at_work == 1 else "workers")
+    for line in status.at_work[:WORKERS]:
+        counts.add_row("at work", "", line)
+    if len(status.at_work) > WORKERS:
+        counts.add_row("", "", f"and {len(status.at_work) - WORKERS:,} more workers")
     said = [Text(text, "red", overflow="ellipsis", no_wrap=True) for text in status.errors]
     return Group(*parts, counts, *said)
 

@@ -6,8 +6,8 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from sdbatch.store.base import Store
 from sdbatch.types import Row
@@ -22,10 +22,12 @@ class Attempt:
     Attributes:
         rows: (id, row) of each of its rows.
         where: the worker.
+        about: device, model, batch and memory, for people; empty where it did not say.
     """
 
     rows: tuple[tuple[str, str], ...]
     where: str
+    about: str = field(default="", compare=False)
 
     @property
     def alone(self) -> bool:
@@ -36,12 +38,14 @@ class Attempt:
 class InHand:
     """The note of one worker: a line for each batch, of which the last counts.
 
+    `about` says of a batch's first row what it is made on, for `status`.
+
     It need not outlive the machine, only the process, so it is not flushed to the disk. Nor is it written anew for
     each batch: to rename a file over another one takes file systems milliseconds, in which nothing is rendered.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, about: Callable[[Row], str] = lambda row: "") -> None:
+        self._store, self._about = store, about
         self._where = f"{socket.gethostname()}-{os.getpid()}"
         self._path = f"{FOLDER}/{self._where}-{uuid.uuid4().hex[:8]}.jsonl"
 
@@ -52,7 +56,7 @@ class InHand:
             StoreError: the directory cannot be written.
         """
         rows = [[row.id, row.row] for group in groups for row in group]
-        note = json.dumps({"where": self._where, "rows": rows})
+        note = json.dumps({"where": self._where, "about": self._about(groups[0][0]), "rows": rows})
         self._store.note(self._path, note)
 
     def put_down(self) -> None:
@@ -69,7 +73,7 @@ def left(store: Store) -> list[Attempt]:
             whole, _, torn = (store.read(path) or b"").rpartition(b"\n")
             note = json.loads(torn or whole.rpartition(b"\n")[2])
             rows = tuple((str(identity), str(row)) for identity, row in note["rows"])
-            found.append(Attempt(rows, str(note["where"])))
+            found.append(Attempt(rows, str(note["where"]), str(note.get("about", ""))))
         except (ValueError, KeyError, TypeError):
             continue
     return found

@@ -54,7 +54,7 @@ class Worker:
         self._renderer = Renderer(task.render, self._sources)
         self._checkers = Checkers(task.render)
         self._writer = Writer(task, self._sources)
-        self._in_hand = InHand(stores.at(directory))
+        self._in_hand = InHand(stores.at(directory), self._doing)
         self._guarding: Guarding | None = None
         if task.guard is not None:
             self._guarding = Guarding(task.guard, self._sources, self._renderer, self._batch)
@@ -118,6 +118,10 @@ class Worker:
         params = {row.row: row.params for row in lease.rows}
         told = self._sources.inputs.told
         return [replace(one, message=told(params.get(one.row, {}), one.message)) for one in failures]
+
+    def _doing(self, row: Row) -> str:
+        rss = self.about()["rss"] / 2**20
+        return f"{self._writer.device.name}, {row.params['model']}, batches of {self._size(row)}, {rss:,.0f} MiB"
 
     def about(self) -> dict[str, Any]:
         """What a progress line shows of this worker."""

@@ -101,3 +101,9 @@ def test_text() -> None:
 )
 def test_durations(seconds: float | None, shown: str) -> None:
     assert f"about {shown} to go" in text(Status(9, 1, 0, 8, 0, 1.0, seconds, 1, "j"))
+
+
+def test_errors_and_workers_are_told() -> None:
+    lines = tuple(f"host-{at}: 4 rows in hand, cpu, demo, batches of 4, 600 MiB" for at in range(18))
+    shown = text(Status(9, 1, 2, 8, 0, 1.0, 8.0, 1, "j", errors=("row a: InputError: gone",), at_work=lines))
+    assert "row a: InputError: gone" in shown and shown.count("at work") == 16 and "and 2 more workers" in shown

@@ -103,6 +103,7 @@ def test_what_is_in_hand_is_noted_before_it_begins(tmp_path: Path, monkeypatch: 
 
     def render(self: Renderer, rows: Sequence[Row], size: int, precise: bool = False) -> list[Picture]:
         (note,) = attempts.left(LocalStore(tmp_path))
+        assert "batches of" in note.about and "MiB" in note.about
         noted.append([seen for seen in note.rows])
         if len(noted) == 3:
             raise Killed
