@@ -26,6 +26,7 @@ class Events(Progress):
     def begin(self, planned: Plan, left: int, directory: Path) -> None:
         """The run starts."""
         self._begin(left)
+        self._expect(planned, left)
         counts = {"rows": planned.rows, "done": planned.done, "left": left, "held": planned.held}
         self._event("begin", directory=str(directory), **counts, retired=planned.retired)
 
@@ -42,6 +43,7 @@ class Events(Progress):
             failed=result.failed,
             worker=f"{about['host']}:{about['pid']}" if about else None,
         )
+        self._weigh(result)
         self._advance(count)
 
     def say(self, text: str) -> None:
@@ -56,9 +58,9 @@ class Events(Progress):
         """An error ended the run."""
         self._event("error", message=message, exit_code=exit_code)
 
-    def _line(self, done: int, left: int, rate: float) -> None:
-        to_go = round((left - done) / rate, 1) if rate else None
-        self._event("progress", done=done, left=left - done, failed=self._failed, rate=round(rate, 4), to_go=to_go)
+    def _line(self, rate: float, seconds: float | None) -> None:
+        counts = {"done": self._done, "left": self._left - self._done, "failed": self._failed}
+        self._event("progress", **counts, rate=round(rate, 4), to_go=None if seconds is None else round(seconds, 1))
 
     def _event(self, event: str, **values: Any) -> None:
         if not self._quiet:

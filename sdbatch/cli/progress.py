@@ -68,8 +68,7 @@ class Progress:
         if planned.duplicates:
             parts.append(f"{planned.duplicates} written twice in the spec and made once")
         self.start(f"{remote.url(directory) or directory}: {', '.join(parts)}", left)
-        if left == len(planned.order):  # else only some of them are made, and which kinds those are is not known
-            self._forecast.begin([cell.rows for cell in planned.kinds])
+        self._expect(planned, left)
 
     def start(self, text: str, left: int) -> None:
         """So many rows are about to be made."""
@@ -93,9 +92,7 @@ class Progress:
         about = result.worker
         if about:
             self._worker(f"{about['host']}:{about['pid']} {about['device']}", result, about["rss"])
-        seconds = sum(float(record["seconds"]) for record in result.records)
-        settled = len(result.lease.rows) - len(result.left)
-        self._forecast.heard(result.lease.cell, settled, len(result.records), seconds)
+        self._weigh(result)
         self._advance(count)
 
     def say(self, text: str) -> None:
@@ -118,6 +115,15 @@ class Progress:
         elif report.timed_out:
             self.say(f"the time is up; what is made is saved. To go on: sdbatch run {report.directory}")
 
+    def _expect(self, planned: Plan, left: int) -> None:
+        if left == len(planned.order):  # else only some of them are made, and which kinds those are is not known
+            self._forecast.begin([cell.rows for cell in planned.kinds])
+
+    def _weigh(self, result: LeaseResult) -> None:
+        seconds = sum(float(record["seconds"]) for record in result.records)
+        settled = len(result.lease.rows) - len(result.left)
+        self._forecast.heard(result.lease.cell, settled, len(result.records), seconds)
+
     def _begin(self, left: int) -> None:
         if not self._left:  # else this is a later stage
             self._began = time.monotonic()
@@ -136,19 +142,24 @@ class Progress:
         rate = self._done / took if took > 0 else 0.0
         if self._bars:
             failed = f", {self._failed} failed" if self._failed else ""
-            about = f"{rate:.2f} rows/s{failed}{self._to_go(took, rate)}"
+            about = f"{rate:.2f} rows/s{failed}{self._to_go(self._seconds_left(took, rate))}"
             self._bars.update(self._tasks[""], advance=count, about=about)
         elif time.monotonic() - self._shown > LINE_SECONDS:
             self._shown = time.monotonic()
-            to_go = self._to_go(took, rate)
-            self.say(f"{self._done}/{self._left} rows, {self._failed} failed, {rate:.2f} rows/s{to_go}")
+            self._line(rate, self._seconds_left(took, rate))
 
-    def _to_go(self, took: float, rate: float) -> str:
+    def _line(self, rate: float, seconds: float | None) -> None:
+        """How far it is, now and then."""
+        to_go = self._to_go(seconds)
+        self.say(f"{self._done}/{self._left} rows, {self._failed} failed, {rate:.2f} rows/s{to_go}")
+
+    def _seconds_left(self, took: float, rate: float) -> float | None:
+        seconds = self._forecast.seconds_left(took)
+        return (self._left - self._done) / rate if seconds is None and rate else seconds
+
+    def _to_go(self, seconds: float | None) -> str:
         from sdbatch.report.status import duration
 
-        seconds = self._forecast.seconds_left(took)
-        if seconds is None and rate:
-            seconds = (self._left - self._done) / rate
         return "" if seconds is None or self._done >= self._left else f", {duration(seconds)} to go"
 
     def _worker(self, name: str, result: LeaseResult, memory: int) -> None:

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sdbatch.cli.events import Events
+
 JOB = "prompt: a star\nsteps: 1\nrender: {threads: 1}\ngrid: {seed: [0, 1]}\n"
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
+    """All but the progress, which comes by the clock."""
+    found = [json.loads(line) for line in text.splitlines()]
+    return [one for one in found if one["event"] != "progress"]
 
 
 def exit_code(path: Path) -> float:
@@ -77,3 +81,12 @@ def test_a_condition_that_is_none_is_said_and_makes_nothing(sdbatch: Any, write:
         done = sdbatch("run", job, "--out", "run", "--where", text)
         assert done.returncode == 2 and done.stderr.startswith(f"sdbatch: --where {text!r}: ") and said in done.stderr
         assert not list((tmp_path / "run").glob("manifest/*")) and not (tmp_path / "run" / "job.yaml").exists()
+
+
+def test_progress_is_an_event_by_the_clock(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Events(quiet=False)
+    told.start("begins", 8)
+    told._shown = -1e9
+    told.rows(2)
+    *_, last = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (last["event"], last["done"], last["left"], last["failed"]) == ("progress", 2, 6, 0) and last["to_go"] >= 0

@@ -78,10 +78,13 @@ def test_the_last_bit_is_seen(levels: int) -> None:
 
 
 def test_matrix_peak_is_work_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = iter(range(100))
+    ticks = iter(range(10_000))
     monkeypatch.setattr(clocks, "SIDES", {"cpu": 16})
     monkeypatch.setattr(clocks, "now", lambda device: float(next(ticks)))
+    monkeypatch.setattr(clocks, "SECONDS", 2.0 * clocks.SMALLER**3)
     assert clocks.matrix_peak("cpu", torch.bfloat16) == 2 * 16**3
+    monkeypatch.setattr(clocks, "SECONDS", 0.5 * clocks.SMALLER**3)
+    assert clocks.matrix_peak("cpu", torch.bfloat16) == 2 * 2**3, "so slow that the smaller ones tell"
 
 
 def test_the_peak_is_that_since_it_was_forgotten() -> None:

@@ -74,7 +74,7 @@ def test_several_controlnets(rig: Any, names: dict[str, str]) -> None:
     for one, other in zip(made, rig.draw(job), strict=True):
         assert np.array_equal(one, other)
     (found,) = rig.outcome(rig.rows({**both, "steps": 1, "control_image": images[0]}))
-    assert set(found.beside) == {"control", "control2"}
+    assert set(found.beside) == {"latents", "control", "control2"}
 
 
 def test_depth_as_a_control_picture(rig: Any, names: dict[str, str]) -> None:
