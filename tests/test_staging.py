@@ -10,6 +10,7 @@ from typing import Any
 import killing
 import pandas as pd
 import pytest
+from verified import Quiet
 
 from sdbatch import api, errors, prepare, staging
 from sdbatch.report.status import Status
@@ -56,16 +57,10 @@ def test_every_row_has_a_parent_and_what_it_takes_from_it(write: Write, run_job:
     assert all((tmp_path / "run" / path).is_file() for path in table.path)
     again = run_job(tmp_path / "run", tmp_path / "run")
     assert (again.rows, again.done, again.made, again.retired) == (14, 14, 0, 0)
-    verified = api.verify(tmp_path / "run", _Nobody())
+    verified = api.verify(tmp_path / "run", Quiet())
     assert verified.counts == {"exact": 14}
     assert api.fsck(tmp_path / "run").findings == ()
     assert status(tmp_path / "run").rows == 14
-
-
-class _Nobody:
-    def start(self, text: str, left: int) -> None: ...
-
-    def rows(self, count: int) -> None: ...
 
 
 def test_a_run_that_is_cut_off_goes_on_and_comes_to_the_same(write: Write, run_job: RunJob, tmp_path: Path) -> None:
@@ -189,7 +184,7 @@ render: {threads: 1, batch_size: 4}
         (child,) = table[(table.stage == "vary") & (table.field_color == color)].itertuples()
         assert child.parent_id == best[max(scores[one]["sharpness"] for one in mine.id)]
     assert api.fsck(tmp_path / "run").findings == ()
-    assert api.verify(tmp_path / "run", _Nobody()).counts == {"exact": 14}
+    assert api.verify(tmp_path / "run", Quiet()).counts == {"exact": 14}
     assert run_job(tmp_path / "run", tmp_path / "run").made == 0
     (problem,) = api.validate(write("alone.yaml", "mode: score\nimage: x.png\n"))
     assert problem.key == "mode" and "stage with an input" in problem.message
@@ -206,7 +201,7 @@ def test_a_picture_of_a_later_stage_is_made_again_from_the_earlier_one(
     assert [one.result for one in report.pictures] == ["exact"] * 10
     again = lines(tmp_path / "again")
     assert set(again.id) == set(table[table.stage != "base"].id) and set(again.parent_id) < set(table.id)
-    assert api.verify(tmp_path / "again", _Nobody()).counts == {"exact": 10}
+    assert api.verify(tmp_path / "again", Quiet()).counts == {"exact": 10}
     gone = table[table.stage == "base"].path.iloc[0]
     (tmp_path / "run" / gone).unlink()
     with pytest.raises(errors.UsageError, match=f"image {gone} is not there"):

@@ -15,6 +15,7 @@ from sdbatch import errors, modes, prepare
 from sdbatch.render import device
 from sdbatch.sources import hub, remote
 from sdbatch.sources.models import Model, ModelSource, embedded, installed
+from sdbatch.spec import arrow
 from sdbatch.spec.json_schema import json_schema
 from sdbatch.store import attempts
 from sdbatch.store.directory import JOB
@@ -203,10 +204,10 @@ def asked_for(directory: Path) -> Asked:
             }
             whole = pa.concat_arrays([pa.nulls(0, pa.string()), *(chunk for column in keys for chunk in column.chunks)])
             return Asked(rows, whole, {name: count for name, count in counts.items() if count})
-        found = [batch.column("row") for batch in rows[0].batches()]
+        keys_of_all = arrow.column(rows[0].batches(), "row")
     except errors.UsageError:
         return Asked((), None, {})
-    return Asked(rows, pa.concat_arrays([pa.nulls(0, pa.string()), *found]), {})
+    return Asked(rows, keys_of_all, {})
 
 
 def failed_rows(stages: Sequence[Rows], failures: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +13,15 @@ import pyarrow.compute as pc
 
 from sdbatch import modes, prepare
 from sdbatch.api.looking import asked_for, failed_rows
-from sdbatch.errors import StoreError, UsageError
+from sdbatch.errors import UsageError
 from sdbatch.report import page, thumbs
 from sdbatch.report.sheet import still_failed
 from sdbatch.sources import remote
+from sdbatch.store import base as stores
 from sdbatch.store.directory import JOB
 
 INLINE = 1000
 """Most pictures whose thumbnails are in the page itself."""
-_PATHS = 300
-_FOLDER = "{stem}-thumbs"
 
 
 @dataclass(frozen=True)
@@ -96,23 +93,11 @@ def report(directory: Path, out: Path | None = None, *, inline: int = INLINE) ->
     if len(paths) <= inline:
         found = replace(found, inline=thumbs.inline(paths))
     else:
-        beside = out.with_name(_FOLDER.format(stem=out.stem))
+        beside = out.with_name(f"{out.stem}-thumbs")
         thumbs.beside(list(zip(paths, found.table.column("row").to_pylist(), strict=True)), beside)
         found = replace(found, beside=beside.name)
-    _write(out, page.page(found), home)
+    stores.at(out.absolute().parent).replace(out.name, page.page(found))
     return PageReport(str(out), len(paths), len(found.failures), None if beside is None else str(beside))
-
-
-def _write(out: Path, data: bytes, home: Path) -> None:
-    part = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, out)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise StoreError(f"{out}: {error.strerror or error}") from error
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -15,9 +15,11 @@ from urllib.parse import unquote, urlsplit
 
 from sdbatch import prepare
 from sdbatch.api import reporting
-from sdbatch.errors import SdbatchError
+from sdbatch.errors import SdbatchError, UsageError
 from sdbatch.report import page, thumbs
 from sdbatch.sources import remote
+from sdbatch.store.directory import JOB, RunDirectory
+from sdbatch.store.manifest import FAILURES, FOLDER
 
 HOST = "127.0.0.1"
 KINDS = {".png": "image/png", ".webp": "image/webp", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
@@ -39,11 +41,12 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory = directory
-        self.home = prepare.readable(directory).path
+        self._there = prepare.readable(directory)
         self._lock = threading.Lock()
         self._stamp: tuple[object, ...] | None = None
-        self._data = b""
-        self._paths: dict[str, str] = {}
+        self._title, self._data = "", b""
+        self._rows: dict[str, str] = {}
+        self._paths: frozenset[str] = frozenset()
         self.thumbnail = lru_cache(_HELD)(self._thumbnail)
         self.look()
         super().__init__((HOST, port), Handler)
@@ -56,37 +59,46 @@ class Server(ThreadingHTTPServer):
     def look(self) -> bytes:
         """The data as they are now; read again where the directory has changed."""
         with self._lock:
-            stamp = _stamp(self.home)
+            stamp = _stamp(self._there)
             if stamp != self._stamp:
                 found = reporting.content(self.directory, served=True)
-                self._data, self._stamp = page.packed(found), stamp
-                self._paths = dict(reporting.pictures(found))
-                self._page = page.page(found)
+                self._title, self._data, self._stamp = found.title, page.packed(found), stamp
+                self._rows = dict(reporting.pictures(found))
+                self._paths = frozenset(self._rows.values())
+                self.thumbnail.cache_clear()  # a picture may have been made again
             return self._data
 
     def page(self) -> bytes:
         """The page with what is known now."""
-        self.look()
-        return self._page
+        data = self.look()
+        return page.around(self._title, data)
 
     def picture(self, path: str) -> Path | None:
         """A picture's file, if the manifest names it."""
-        return self.home / path if path in self._paths.values() else None
+        return self._there.path / path if path in self._paths else None
 
     def _thumbnail(self, row: str) -> bytes | None:
-        path = self._paths.get(row)
+        path = self._rows.get(row)
         if path is None:
             return None
         try:
-            return thumbs.webp(self.home / path)
+            return thumbs.webp(self._there.path / path)
         except OSError:
             return None
 
 
-def _stamp(home: Path) -> tuple[object, ...]:
-    """What changes when a run goes on."""
-    there = (home / name for name in ("job.yaml", "manifest", "failures"))
-    return tuple((path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None for path in there)
+def _stamp(there: RunDirectory) -> tuple[object, ...]:
+    """What changes when a run goes on; in a bucket, where folders have no times, the parts' names alone."""
+    paths = [path for name in (FOLDER, FAILURES) for path in there.store.list(name)]
+    parts = tuple((path, _changed(there.path / path)) for path in paths)
+    return there.store.read(JOB), parts
+
+
+def _changed(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -152,8 +164,12 @@ def serve(directory: Path, port: int = 0, *, ready: Callable[[str], None] = lamb
 
     Raises:
         StoreError: it is no run directory.
-        OSError: the port is taken.
+        UsageError: the port is taken.
     """
-    with Server(directory, port) as server:
+    try:
+        server = Server(directory, port)
+    except OSError as error:
+        raise UsageError(f"--port {port}: {error.strerror or error}") from error
+    with server, suppress(KeyboardInterrupt):
         ready(server.url)
         server.serve_forever()

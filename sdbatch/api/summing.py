@@ -7,9 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from sdbatch import prepare
 from sdbatch.recipes import base
 from sdbatch.report import dataset, samples
+from sdbatch.spec import arrow
 from sdbatch.store.manifest import Manifest
 
 PAGE, DATA, SHEET = "report.md", "report.json", "samples.png"
@@ -29,6 +32,7 @@ def write(job: prepare.Job, manifest: Manifest) -> None:
     label = base.named(str(recipe.own.get("label", "label")))
     columns = [f"field_{name}" for name in dict.fromkeys(("split", label)) if name in job.rows.fields]
     made = manifest.read([*_COLUMNS, *columns]).sort_by("row")
+    made = made.filter(pc.is_in(made["row"], value_set=arrow.column(job.rows.batches(), "row")))  # not the retired ones
     found = dataset.summary(job.spec.name, label, made, *_rows(job, manifest, label, set(made["row"].to_pylist())))
     shown = _samples(job, made.to_pylist(), f"field_{label}")
     store = job.directory.store

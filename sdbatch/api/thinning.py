@@ -29,11 +29,11 @@ def thin(job: prepare.Job, manifest: Manifest) -> int:
     if not bits:
         return 0
     table = manifest.read(["id", "row", "path", "parent_id", "scores", "field_variation"])
-    hashes = [json.loads(text or "{}").get("phash") for text in table.column("scores").to_pylist()]
+    # What is no longer asked for neither goes nor makes others go.
+    table = table.filter(pc.is_in(table.column("row"), value_set=arrow.column(job.rows.batches(), "row")))
     lines = {line["row"]: line for line in table.to_pylist()}
-    made = [
-        duplicates.of_line(line, phash) for line, phash in zip(lines.values(), hashes, strict=True) if phash is not None
-    ]
+    hashes = {row: json.loads(line["scores"] or "{}").get("phash") for row, line in lines.items()}
+    made = [duplicates.of_line(lines[row], phash) for row, phash in hashes.items() if phash is not None]
     found = duplicates.near(made, bits)
     if not found:
         return 0

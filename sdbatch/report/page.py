@@ -58,10 +58,13 @@ class Content:
 
 def page(content: Content) -> bytes:
     """The whole page, UTF-8."""
-    text = PAGE.read_text("utf-8")
-    data = base64.b64encode(packed(content)).decode("ascii")
-    head, tail = text.split("{{data}}")
-    return (head.replace("{{title}}", html.escape(content.title)) + data + tail).encode()
+    return around(content.title, packed(content))
+
+
+def around(title: str, data: bytes) -> bytes:
+    """The page of data that `packed` made."""
+    head, tail = PAGE.read_text("utf-8").split("{{data}}")
+    return (head.replace("{{title}}", html.escape(title)) + base64.b64encode(data).decode("ascii") + tail).encode()
 
 
 def packed(content: Content) -> bytes:

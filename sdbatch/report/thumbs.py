@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sdbatch.errors import StoreError
 from sdbatch.report.drawing import thumbnail
+from sdbatch.store import base as stores
 
 SIDE, QUALITY, THREADS = 192, 70, 4
 
@@ -39,12 +38,8 @@ def beside(pictures: Sequence[tuple[Path, str]], folder: Path) -> int:
     Raises:
         StoreError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="thumbs") as pool:
-            return sum(pool.map(lambda one: _written(one[0], folder / f"{one[1]}.webp"), pictures))
-    except OSError as error:
-        raise StoreError(f"{folder}: {error.strerror or error}") from error
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="thumbs") as pool:
+        return sum(pool.map(lambda one: _written(one[0], folder / f"{one[1]}.webp"), pictures))
 
 
 def _url(path: Path) -> str | None:
@@ -64,7 +59,5 @@ def _written(path: Path, target: Path) -> bool:
         data = webp(path)
     except OSError:
         return False
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(data)
-    os.replace(part, target)
+    stores.at(target.parent).replace(target.name, data, flush=False)
     return True

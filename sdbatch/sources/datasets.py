@@ -256,8 +256,16 @@ def kept(data: bytes, kind: str, folder: Path | None = None) -> Path:
 
 
 def beside(item: Item, named: str) -> Path:
-    """A file that a data set names, from the folder that its picture's own name starts in."""
-    return Path(str(item.path).removesuffix(item.name)) / named
+    """A file that a data set names, from the folder that its picture's own name starts in.
+
+    Raises:
+        InputError: it is not in that folder.
+    """
+    root = Path(str(item.path).removesuffix(item.name))
+    if "\0" in named or os.path.isabs(named) or ".." in PurePosixPath(named).parts:
+        raise InputError(f"{item.name}: {files.show(named)} is no path in the data set's folder")
+    files.within(root / named, root)
+    return root / named
 
 
 def inverted(mask: Path) -> Path:

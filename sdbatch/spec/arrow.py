@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,3 +41,8 @@ def values(column: pa.Array) -> NDArray[Any]:
     """The numbers of a column in which none is missing; not `to_numpy`, which imports pandas as well."""
     kind = np.dtype(column.type.to_pandas_dtype())
     return np.frombuffer(column.buffers()[1], kind)[column.offset : column.offset + len(column)]
+
+
+def column(batches: Iterable[pa.RecordBatch], name: str) -> pa.Array:
+    """One column of all batches, texts."""
+    return pa.concat_arrays([pa.nulls(0, pa.string()), *(batch.column(name) for batch in batches)])

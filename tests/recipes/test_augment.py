@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from verified import Quiet
 
 from sdbatch import api
 from sdbatch.errors import SpecError
@@ -40,12 +41,6 @@ def job(write: Write, **changes: Any) -> Path:
 
 def table(directory: Path) -> Any:
     return pd.read_parquet(directory / "manifest")
-
-
-class _Nobody:
-    def start(self, text: str, left: int) -> None: ...
-
-    def rows(self, count: int) -> None: ...
 
 
 def test_children_have_label_split_and_parent(made: Path, write: Write, run_job: RunJob, tmp_path: Path) -> None:
@@ -138,6 +133,16 @@ def test_the_object_is_kept_bit_for_bit(made: Path, write: Write, run_job: RunJo
         assert (after[mask > 0] == before[mask > 0]).all() and (after[mask == 0] != before[mask == 0]).any()
 
 
+@pytest.mark.parametrize("named", ["../secret.png", "/etc/secret.png", "out/secret.png"])
+def test_a_mask_is_named_within_the_data_set(made: Path, write: Write, named: str) -> None:
+    (made.parent / "secret.png").write_bytes(labelled.picture(9))
+    (made / "out").symlink_to(made.parent)
+    line = {"file_name": "train/star/0.png", "label": "star", "object_mask": named}
+    (made / "metadata.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(SpecError, match=r"input: .*(is no path in the data set's folder|links on the way lead)"):
+        api.job(job(write), out=made / "run")
+
+
 def test_too_like_or_unlike_is_tried_again_and_then_dropped(
     made: Path, write: Write, run_job: RunJob, tmp_path: Path
 ) -> None:
@@ -158,7 +163,7 @@ def test_too_like_or_unlike_is_tried_again_and_then_dropped(
         assert line.seed_used == base.again(line.seed, line.attempts)
         assert (line.fingerprint == lines.fingerprint[lines.attempts == 1].iloc[0]) == (line.attempts == 1)
         assert json.loads(line.scores)["ssim"] >= round(middle, 4)
-    assert api.verify(tmp_path / "run", _Nobody()).counts == {"exact": len(lines)}, "by the seed that was used"
+    assert api.verify(tmp_path / "run", Quiet()).counts == {"exact": len(lines)}, "by the seed that was used"
     status = api.status(tmp_path / "run")
     assert (status.dropped, status.failed, status.left) == (report.dropped, 0, 0)
     again = run_job(tmp_path / "run", tmp_path / "run")

@@ -82,5 +82,15 @@ def test_they_are_dropped_when_all_are_made(
     assert set(pd.read_parquet(tmp_path / "whole" / "manifest").row) == set(lines.row) and whole.dropped == done.dropped
 
 
+def test_what_is_no_longer_asked_for_drops_nothing(spec: Path, run_job: RunJob, tmp_path: Path) -> None:
+    whole = run_job(spec, tmp_path / "run")
+    spec.write_text(spec.read_text().replace('"steps": 4', '"steps": 5'))  # other rows, of much the same looks
+    report = run_job(spec, tmp_path / "run")
+    alone = run_job(spec, tmp_path / "alone")
+    assert whole.dropped and report.dropped == alone.dropped < 12
+    said = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert said["made"] == 12 - alone.dropped, "nor is it counted"
+
+
 def _killed(*unused: object) -> None:
     raise StoreError("killed")

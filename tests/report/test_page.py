@@ -190,3 +190,21 @@ def test_who_asks_sees_what_is_new(tmp_path: Path, run_job: RunJob) -> None:
         found = json.loads(gzip.decompress(server.look()))
         assert (found["rows"], found["left"]) == (6, 0)
     assert reporting.content(tmp_path / "run").left == 0
+
+
+def test_a_picture_that_is_made_again_has_a_new_thumbnail_and_a_port_may_be_taken(
+    tmp_path: Path, run_job: RunJob
+) -> None:
+    job = {**JOB, "output": {"filename": "{color}-{seed}"}}
+    run_job(job, tmp_path / "run")
+    with serving.Server(tmp_path / "run") as server:
+        row = next(iter(server._rows))
+        before = server.thumbnail(row)
+        path = tmp_path / "run" / server._rows[row]
+        Image.new("RGB", (64, 64), "white").save(path)
+        assert server.thumbnail(row) == before, "kept"
+        run_job({**job, "grid": {**JOB["grid"], "seed": [7, 8, 9, 10]}}, tmp_path / "run")
+        server.look()
+        assert server.thumbnail(row) != before
+        with pytest.raises(UsageError, match=f"--port {server.server_address[1]}: Address already in use"):
+            api.serve(tmp_path / "run", server.server_address[1])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from buckets import Faulty, serving
-from verified import soft_lora
+from verified import Quiet, soft_lora
 
 from sdbatch import api
 from sdbatch.errors import BusyError, StoreError
@@ -129,7 +129,7 @@ def test_a_run_comes_to_its_end_whatever_the_bucket_does(
     again = run_job(out, out)
     assert (again.made, again.done) == (0, 12)
     assert api.fsck(out).findings == ()
-    assert api.verify(out, _Nobody(), sample="3").counts == {"exact": 3}
+    assert api.verify(out, Quiet(), sample="3").counts == {"exact": 3}
     status = api.status(out)
     assert (status.rows, status.done, status.left) == (12, 12, 0)
     store = BucketStore(named(request))
@@ -142,12 +142,6 @@ def recorded(directory: Path) -> list[tuple[str, str]]:
     """Row key and pixels of every line."""
     table = RunDirectory(directory).manifest().read(["row", "pixel_sha256"])
     return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True))
-
-
-class _Nobody:
-    def start(self, text: str, left: int) -> None: ...
-
-    def rows(self, count: int) -> None: ...
 
 
 def test_what_fsck_finds_is_made_again(
@@ -201,7 +195,7 @@ def test_specs_tables_prompts_pictures_and_models_by_url(
     assert run_job(tmp_path / "run", tmp_path / "run").made == 0
     store.replace("photos/a.png", (root / "jobs/pictures/small-heart.png").read_bytes()[:100])
     remote._looked.clear()
-    assert api.verify(tmp_path / "run", _Nobody()).counts == {"not made": 2}, "another picture than it was made from"
+    assert api.verify(tmp_path / "run", Quiet()).counts == {"not made": 2}, "another picture than it was made from"
     gone = Path(f"{named(request)}/no.yaml")
     (problem,) = api.validate(gone)
     assert problem.file == f"{named(request)}/no.yaml" and "no such file" in problem.message.lower()

@@ -1,5 +1,5 @@
 // Which rows are shown, and in which order.
-import { cell, number, type Column, type Run } from "./data";
+import { number, type Column, type Run } from "./data";
 
 export const FACET_VALUES = 40;
 
@@ -89,5 +89,3 @@ export function counts(run: Run, choice: Choice, column: Column): Int32Array {
 
 export const sortable = (run: Run): string[] =>
   run.names.filter((name) => name !== "a1111" && (run.columns.get(name)?.dict.length ?? 0) > 1);
-
-export const value = cell;
