@@ -5,10 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +14,13 @@ from sdbatch import prepare
 from sdbatch.api import looking, reporting, telling
 from sdbatch.api.running import RunReport
 from sdbatch.api.working import RunOptions
+from sdbatch.report.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
-    from sdbatch.plan import Plan
     from sdbatch.report.status import Status
-    from sdbatch.types import LeaseResult
-
-SECONDS = 5.0
-"""Between two lines of progress."""
 
 
 class Sheet:
@@ -131,40 +124,6 @@ class Run:
         return f"<b>{html.escape(now.job)}</b> in <code>{html.escape(str(self.directory))}</code><table>{cells}</table>"
 
 
-@dataclass
-class _Lines:
-    """Says on standard error how far a run is, every few seconds."""
-
-    quiet: bool
-    done: int = 0
-    left: int = 0
-    counted: int = 0
-    shown: float = 0.0
-
-    def begin(self, planned: Plan, left: int, directory: Path) -> None:
-        self.left = self.done + left
-        self.say(f"{planned.rows} rows, {planned.done} done before, {left} to make in {directory}")
-
-    def rows(self, count: int) -> None:
-        self.counted += count
-        self._more(count)
-
-    def result(self, result: LeaseResult) -> None:
-        self._more(len(result.records) + result.failed - self.counted)
-        self.counted = 0
-
-    def say(self, text: str) -> None:
-        if not self.quiet:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
-
-    def _more(self, count: int) -> None:
-        self.done += count
-        if time.monotonic() - self.shown > SECONDS or self.done == self.left:
-            self.shown = time.monotonic()
-            self.say(f"{self.done} of {self.left}")
-
-
 def run(
     job: str | Path,
     *,
@@ -193,7 +152,9 @@ def run(
     """
     overrides = [f"{key}={json.dumps(value)}" for key, value in (set or {}).items()]
     ready = prepare.job(Path(job), out=None if out is None else Path(out), overrides=overrides, model=model)
-    report = telling.run(ready, RunOptions(**options), _Lines(quiet))
+    with Progress(quiet=quiet) as progress:
+        report = telling.run(ready, RunOptions(**options), progress)
+    progress.say(report.summary(progress.seconds))
     return Run(ready.directory.path, report)
 
 

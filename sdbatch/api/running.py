@@ -55,6 +55,15 @@ class RunReport:
         late = errors.EXIT_TRY_LATER if self.timed_out else errors.EXIT_OK
         return errors.EXIT_ROWS_FAILED if self.failed else late
 
+    def summary(self, seconds: float) -> str:
+        """What came of a run that took so long, and how to go on with it, for people."""
+        out = f", {self.dropped} dropped" if self.dropped else ""
+        text = f"{self.made} made in {seconds:.1f} s, {self.failed} failed{out}, {self.left} left of {self.rows} rows"
+        if self.stopped or self.timed_out:
+            why = "stopped" if self.stopped else "the time is up"
+            text += f"\n{why}; what is made is saved. To go on: sdbatch run {self.directory}"
+        return text
+
 
 def run(
     job: prepare.Job,

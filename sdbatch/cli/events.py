@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdbatch.cli.progress import Progress
+from sdbatch.report.progress import Progress
 
 if TYPE_CHECKING:
     from sdbatch.api import RunReport

@@ -40,7 +40,7 @@ def replay(
     """Make pictures again from their metadata, and say whether the pixels are the same."""
     from sdbatch import api
     from sdbatch.cli import fetching
-    from sdbatch.cli.progress import Progress
+    from sdbatch.report.progress import Progress
 
     asked = api.read_pictures(pictures, api.ReplayOptions(out, model, set_ or [], base))
     _list_unmapped(asked)

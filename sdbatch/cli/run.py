@@ -175,8 +175,8 @@ def _watched(
     """Run, with whoever is to hear of it."""
     from sdbatch import api
     from sdbatch.cli import events, fetching
-    from sdbatch.cli.progress import Progress
     from sdbatch.errors import SdbatchError
+    from sdbatch.report.progress import Progress
 
     as_events = log_format == "json"
     progress = events.Events(quiet=quiet) if as_events else Progress(quiet=quiet)
@@ -204,7 +204,10 @@ def _watched(
     finally:
         if numbers is not None:
             numbers.end(code)
-    progress.end(report)
+    if isinstance(progress, events.Events):
+        progress.end(report)
+    else:
+        progress.say(report.summary(progress.seconds))
     return report
 
 

@@ -62,9 +62,11 @@ def _watch(directory: Path, console: Console) -> None:
     from rich.live import Live
 
     from sdbatch import api
+    from sdbatch.report import terminal
     from sdbatch.report.status import render_text
 
-    with Live(console=console, auto_refresh=False) as live:
+    live = Live(console=console, auto_refresh=False)
+    with terminal.steady(live):
         while True:
             found = api.status(directory)
             live.update(render_text(found), refresh=True)

@@ -35,7 +35,7 @@ def verify(
     """Make rows again from the manifest alone and compare; exit 1 where one is different. Writes nothing there."""
     from sdbatch import api
     from sdbatch.cli import fetching
-    from sdbatch.cli.progress import Progress
+    from sdbatch.report.progress import Progress
 
     stop = Stop()
     with fetching.shown(quiet=quiet), Progress(quiet=quiet) as progress:

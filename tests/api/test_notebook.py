@@ -55,7 +55,7 @@ def test_values_are_set_and_progress_is_said(spec: Path, made: sdbatch.Run, caps
     more = sdbatch.run(str(spec), out=made.directory, set={"grid.seed": [1, 2, 3]}, limit=1)
     assert more.report is not None and (more.report.rows, more.report.made, more.report.left) == (6, 1, 1)
     said = capsys.readouterr()
-    assert said.out == "" and "6 rows, 4 done before, 1 to make" in said.err and "1 of 1" in said.err
+    assert said.out == "" and "6 rows, 4 done before, 1 to make" in said.err and "\n1 made in " in said.err
     assert len(sdbatch.open_run(made.directory).manifest) == 5
     assert sdbatch.run(made.directory, quiet=True).manifest.seed.tolist().count(3) == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 from sdbatch.report.forecast import Forecast
 
 if TYPE_CHECKING:
-    from sdbatch.api import RunReport
     from sdbatch.plan import Plan
     from sdbatch.types import LeaseResult
 
@@ -30,29 +30,27 @@ class Progress:
         self._workers: Counter[str] = Counter()
         self._forecast = Forecast()
         self._bars: Any = None
+        self._drawing = ExitStack()
         self._tasks: dict[str, Any] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began to make rows."""
+        return time.monotonic() - self._began
 
     def __enter__(self) -> Self:
         if self._live:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-            from rich.progress import Progress as Bars
+            from sdbatch.report import terminal
 
-            self._bars = Bars(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[about]}"),
-                console=Console(stderr=True),
-            )
-            self._bars.start()
+            self._bars = terminal.bars()
+            self._drawing.enter_context(terminal.steady(self._bars))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars:
-            self._bars.stop()
+        self._drawing.close()
+        self._bars = None
 
     def begin(self, planned: Plan, left: int, directory: Path) -> None:
         """The run starts."""
@@ -75,9 +73,9 @@ class Progress:
         self._begin(left)
         self.say(text)
         if self._bars and "" not in self._tasks:
-            self._tasks[""] = self._bars.add_task("rows", total=left, about="")
+            self._tasks[""] = self._bars.add_task("rows", total=left, count="", about="")
         elif self._bars:
-            self._bars.update(self._tasks[""], total=self._left)
+            self._bars.update(self._tasks[""], total=self._left, count=f"{self._done}/{self._left}")
 
     def rows(self, count: int) -> None:
         """A batch came to an end in this process."""
@@ -102,18 +100,8 @@ class Progress:
         if self._bars:
             self._bars.console.print(text, highlight=False, markup=False)
         else:
-            print(text, file=sys.stderr, flush=True)
-
-    def end(self, report: RunReport) -> None:
-        """Say what came of it, and how to go on."""
-        took = time.monotonic() - self._began
-        out = f", {report.dropped} dropped" if report.dropped else ""
-        left = f"{report.left} left of {report.rows} rows"
-        self.say(f"{report.made} made in {took:.1f} s, {report.failed} failed{out}, {left}")
-        if report.stopped:
-            self.say(f"stopped; what is made is saved. To go on: sdbatch run {report.directory}")
-        elif report.timed_out:
-            self.say(f"the time is up; what is made is saved. To go on: sdbatch run {report.directory}")
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     def _expect(self, planned: Plan, left: int) -> None:
         if left == len(planned.order):  # else only some of them are made, and which kinds those are is not known
@@ -143,7 +131,7 @@ class Progress:
         if self._bars:
             failed = f", {self._failed} failed" if self._failed else ""
             about = f"{rate:.2f} rows/s{failed}{self._to_go(self._seconds_left(took, rate))}"
-            self._bars.update(self._tasks[""], advance=count, about=about)
+            self._bars.update(self._tasks[""], advance=count, count=f"{self._done}/{self._left}", about=about)
         elif time.monotonic() - self._shown > LINE_SECONDS:
             self._shown = time.monotonic()
             self._line(rate, self._seconds_left(took, rate))
@@ -167,8 +155,9 @@ class Progress:
         if not self._bars:
             return
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(f"  {name}", total=None, about="")
+            self._tasks[name] = self._bars.add_task(f"  {name}", total=self._left, count="", about="")
         done = self._workers[name]
         last = result.records[-1] if result.records else {}
         parts = [str(last["model"]), f"batches of {last['batch_size']}"] if last else []
-        self._bars.update(self._tasks[name], completed=done, about=", ".join([*parts, f"{memory / 2**20:,.0f} MiB"]))
+        about = ", ".join([*parts, f"{memory / 2**20:,.0f} MiB"])
+        self._bars.update(self._tasks[name], total=self._left, completed=done, count=str(done), about=about)
