@@ -1,4 +1,5 @@
-"""Write the pages that say what the code says: docs/{cli,spec,modes,samplers,errors}.md, sdbatch.1 and job.schema.json.
+"""Write the pages that say what the code says: docs/{cli,spec,modes,samplers,manifest,errors}.md, sdbatch.1 and
+job.schema.json.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit 1 where one is stale, and name it
@@ -17,6 +18,7 @@ from typing import Any
 
 from errors_page import errors_page
 from man_page import man_page
+from manifest_page import manifest_page
 from modes_page import modes_page, uses
 from samplers_page import samplers_page
 
@@ -249,6 +251,7 @@ PAGES = {
     "spec.md": spec_page,
     "modes.md": modes_page,
     "samplers.md": samplers_page,
+    "manifest.md": manifest_page,
     "errors.md": errors_page,
     "sdbatch.1": man_page,
     "job.schema.json": schema_file,

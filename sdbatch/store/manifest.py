@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from sdbatch.parameters import PARAMETERS
 from sdbatch.sources import parents
 from sdbatch.spec.digests import Digests
+from sdbatch.store import columns
 from sdbatch.store.base import Store
 from sdbatch.store.parts import Lines, Parts, part_bytes, readable, widen
 from sdbatch.types import Failure, Record, Row
@@ -25,39 +26,15 @@ SCHEMA_VERSION = 1
 FOLDER, FAILURES = "manifest", "failures"
 _FREE = "field_"
 _TYPES = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "json": pa.string()}
-_HEAD = [(name, pa.string()) for name in ("row", "id", "stage", "path")]
-_TAIL = [
-    *((name, pa.string()) for name in ("prompt_template", "negative_prompt_template", "fine_tunes")),
-    *((name, pa.string()) for name in ("parent_id", "model_hash", "image_sha256", "mask_sha256", "file_sha256")),
-    *((name, pa.string()) for name in ("pixel_sha256", "watermark")),
-    ("watermark_bits", pa.float64()),
-    *((name, pa.string()) for name in ("safety", "fingerprint", "degraded", "device", "dtype")),
-    ("batch_size", pa.int64()),
-    ("threads", pa.int64()),
-    ("versions", pa.string()),
-    ("scores", pa.string()),
-    ("attempts", pa.int64()),
-    ("seed_used", pa.int64()),
-    ("used", pa.string()),
-    ("seconds", pa.float64()),
-    ("finished_at", pa.string()),
-    ("run", pa.string()),
-    ("schema_version", pa.int64()),
-]
-_FAILURE = pa.schema(
-    [
-        *((name, pa.string()) for name in ("id", "row")),
-        ("attempt", pa.int64()),
-        *((name, pa.string()) for name in ("error", "message", "when", "where", "run")),
-    ]
-)
+_FAILURE = pa.schema([(column.name, column.type) for column in columns.FAILURE])
 
 
 def schema(fields: Iterable[str]) -> pa.Schema:
     """The manifest's columns for a job with these free columns, the same in every part."""
-    columns = [(parameter.name, _TYPES[parameter.kind]) for parameter in PARAMETERS.values()]
+    given = [(parameter.name, _TYPES[parameter.kind]) for parameter in PARAMETERS.values()]
     free = [(f"field_{name}", pa.string()) for name in sorted(fields)]
-    return pa.schema([*_HEAD, *columns, *free, *_TAIL])
+    head, tail = ([(column.name, column.type) for column in part] for part in (columns.HEAD, columns.TAIL))
+    return pa.schema([*head, *given, *free, *tail])
 
 
 def record(row: Row, uses: frozenset[str], made: dict[str, Any]) -> Record:
