@@ -7,6 +7,7 @@ kind `json` is any JSON value in Python and JSON text in a manifest.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -172,10 +173,27 @@ def _check_text(parameter: Parameter, value: Any) -> str | None:
     if parameter.choices and value not in parameter.choices:
         import difflib
 
+        if parameter.name == "scheduler" and (told := _scheduler(value)):
+            return f"{value!r} is not one of {', '.join(parameter.choices)}; did you mean {told}?"
         near = difflib.get_close_matches(value, parameter.choices, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{value!r} is not one of {', '.join(parameter.choices)}{hint}"
     return None
+
+
+def _scheduler(value: str) -> str | None:
+    """What a sampler is called here whose name is AUTOMATIC1111's, or near to it; with the end that tells `sigmas`."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"[\W_]+", "_", text.casefold().replace("++", "pp")).strip("_")
+
+    asked, names = plain(value), {plain(told): name for name, told in SAMPLER_NAMES.items()}
+    names |= {name: name for name in SAMPLER_NAMES}
+    ends = [end for end in SCHEDULE_TYPES if asked.endswith(f"_{end}")]
+    found = names.get(asked.removesuffix(f"_{ends[0]}") if ends else asked)
+    if found is None:
+        return None
+    return f"{found!r}" + (f" with sigmas: {ends[0]}" if ends and found in WITH_SIGMAS else "")
 
 
 def _check_json(value: Any) -> str | None:

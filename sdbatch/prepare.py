@@ -223,8 +223,8 @@ def _pins(runs: Sequence[dict[str, Any]]) -> dict[str, str | None]:
 def _same_job(first: dict[str, Any], name: str, origin: str, directory: RunDirectory) -> None:
     if (first["job"], first["spec"]) != (name, origin):
         raise RefusedError(
-            f"{directory.store.shown()}: begun by job {first['job']!r} ({first['spec']}), not by {name!r} ({origin}); "
-            "choose another --out, or --adopt to go on here"
+            f"{directory.store.shown()}: begun by job {first['job']!r} of {first['spec']}; "
+            f"this is {name!r} of {origin}; choose another --out, or --adopt to go on here"
         )
 
 

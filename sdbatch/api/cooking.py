@@ -8,12 +8,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdbatch.errors import InputError, UsageError
 from sdbatch.recipes import anonymize
-from sdbatch.sources import remote
+from sdbatch.sources import datasets, hidden, remote, temporary
 from sdbatch.store.directory import RunDirectory
 
 SPEC = "recipe.yaml"
 """The spec's name in the run directory."""
+
+
+def hidden_names(given: str, key_file: Path) -> list[tuple[str, str]]:
+    """What recipe `anonymize` calls each picture of a data set under a key, and what the data set calls it.
+
+    Raises:
+        UsageError: the key or the data set cannot be read.
+    """
+    try:
+        key = key_file.read_bytes()
+        items = datasets.read(given, Path.cwd(), temporary.folder())
+        return [(hidden.named(key, item.path)[0], item.name) for item in items]
+    except (InputError, OSError) as error:
+        raise UsageError(str(error)) from error
 
 
 def recipe(name: str, given: str, directory: Path, keys: Mapping[str, Any], *, key_file: Path | None = None) -> Path:

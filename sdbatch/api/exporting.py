@@ -67,9 +67,9 @@ def export(directory: Path, to: str, out: Path, *, per_shard: int = PER_SHARD) -
     target.put("README.md", card.text(found, name, to, runs, job).encode())
     _check_rest(store, target)
     sums = "".join(f"{digest}  {path}\n" for path, digest in sorted(target.sums.items()))
-    store.replace(SUMS, sums.encode())
+    target.put(SUMS, sums.encode())
     splits = dict(sorted(Counter(line.split for line in found).items()))
-    return ExportReport(store.shown(), to, len(found), splits, len(target.sums) + 1, target.written)
+    return ExportReport(store.shown(), to, len(found), splits, len(target.sums), target.written)
 
 
 def _find(directory: Path, runs: Sequence[Mapping[str, Any]], mask: Mask) -> Path:

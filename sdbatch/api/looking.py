@@ -17,7 +17,7 @@ from sdbatch.sources import hub, remote
 from sdbatch.sources.models import Model, ModelSource, embedded, installed
 from sdbatch.spec import arrow
 from sdbatch.spec.json_schema import json_schema
-from sdbatch.store import attempts
+from sdbatch.store import attempts, owner
 from sdbatch.store.directory import JOB
 
 if TYPE_CHECKING:
@@ -44,7 +44,13 @@ def status(directory: Path) -> Status:
     started = {run["run"]: run["started_at"] for run in runs}
     name = runs[-1]["job"] if runs else ""
     found = report.measure(done, manifest.failures(), asked.keys, job=name, started=started)
-    return replace(found, waiting=asked.waiting, at_work=tuple(_at_work(there.store)))
+    idle = _idle(there.path, there.store)
+    return replace(found, waiting=asked.waiting, idle=idle, at_work=() if idle else tuple(_at_work(there.store)))
+
+
+def _idle(path: Path, store: Store) -> bool:
+    """Whether nobody holds a directory; of one in a bucket, whether nobody has said so."""
+    return owner.holder(path) is None if remote.url(path) is None else not store.exists(owner.OWNER)
 
 
 def _at_work(store: Store) -> Iterator[str]:

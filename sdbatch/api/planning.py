@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sdbatch import errors, plan, prepare, staging
+from sdbatch import errors, modes, plan, prepare, staging
 from sdbatch.render import safety
 from sdbatch.store.manifest import Done, Manifest
 
@@ -76,7 +76,10 @@ def plan_job(job: prepare.Job) -> PlanReport:
         seconds=seconds,
         bytes=size,
         cells=cells,
-        notes=[note for stage in stages for note in notes(stage.job)][:1] if len(stages) > 1 else notes(job),
+        notes=[
+            *unnamed(job),
+            *([note for stage in stages for note in notes(stage.job)][:1] if len(stages) > 1 else notes(job)),
+        ],
         stages=[_stage(stages, at, states[at]) for at in range(len(states))],
     )
 
@@ -108,6 +111,18 @@ def notes(job: prepare.Job) -> list[str]:
         return []
     unchecked = [model.name for model in job.sources.models.found() if not safety.present(model.path)]
     return [f"safety: model {name!r} has no safety checker, so its pictures get no verdict" for name in unchecked]
+
+
+def unnamed(job: prepare.Job) -> list[str]:
+    """A line where the job names no model, which people who want their own should hear of."""
+    spec = job.spec
+    named = {"model", *spec.values} if "model" in spec.values else {axis.name for axis in (*spec.axes, *spec.zip)}
+    if "model" in named or spec.rows is not None or spec.stage.input is not None or not len(job.rows):
+        return []
+    params = job.rows.take([0])[0].params
+    if "model" not in modes.get(params["mode"]).USES:
+        return []
+    return [f"no model is named: `{params['model']}` is used, a small one that comes along and knows a few shapes"]
 
 
 def validate(path: Path, overrides: Sequence[str] = ()) -> list[errors.Problem]:

@@ -138,6 +138,8 @@ class Work:
         if not job.spec.stage.alone:
             self.listener.say(f"stage {job.spec.stage.name}")
         self.listener.begin(planned, count, job.directory.path)
+        for note in planning.unnamed(job) if count else ():
+            self.listener.say(note)
         for note in planning.notes(job):
             job.directory.log("note", message=note)
             self.listener.say(note)

@@ -23,7 +23,7 @@ def anonymize(
     key_file: Annotated[
         Path, typer.Option("--key-file", metavar="FILE", help="At least 16 bytes, which names and hashes are keyed by.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run directory.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run directory; needed.")] = None,
     find: Annotated[str, typer.Option(metavar="faces|boxes|masks|whole", help="What is hidden.")] = "faces",
     how: Annotated[
         str, typer.Option("--replace", metavar="HOW", help="inpaint, img2img, fill, blur or pixelate.")
@@ -39,6 +39,9 @@ def anonymize(
     keep: Annotated[
         list[str] | None, typer.Option("--keep-column", metavar="NAME", help="A column that travels.")
     ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Print which picture each ${INPUT}/... is, and make nothing.")
+    ] = False,
     model: Model = None,
     set_: Set = None,
     executor: Executor = "auto",
@@ -46,9 +49,18 @@ def anonymize(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Hide who is in pictures, and where they came from; the same as a job with `recipe: anonymize`."""
+    """Hide who is in pictures, and where they came from. The same as a job with `recipe: anonymize`."""
     from sdbatch import api
+    from sdbatch.errors import UsageError
 
+    if not key_file.is_file():
+        raise UsageError(f"--key-file {key_file}: no such file; `openssl rand -out {key_file} 32` makes one")
+    if names:
+        for name, picture in api.hidden_names(input_, key_file):
+            typer.echo(f"{name}\t{picture}")
+        return
+    if out is None:
+        raise UsageError("--out DIR is needed: the run directory")
     keys = {
         "find": find, "replace": how, "prompt": prompt or None, "unfound": unfound, "keep_columns": keep,
         "detector": detector, "model": model, "outside": outside,

@@ -39,7 +39,7 @@ def augment(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make variations of a labelled data set; the same as a job with `recipe: augment`."""
+    """Make variations of a labelled data set. The same as a job with `recipe: augment`."""
     from sdbatch import api
     from sdbatch.errors import UsageError
 

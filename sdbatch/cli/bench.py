@@ -40,7 +40,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Pictures a second of a model shape on this machine, with random weights: nothing is downloaded or written.
+    """Measure pictures a second with random weights. Of a model shape, on this machine; nothing is downloaded.
 
     Beside it a plain diffusers loop, one call a prompt, over the same weights. Exit 1 where a picture's bits follow
     from its place in a batch, or no batch fits.

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """What this machine has: devices, versions, models, and what is missing."""
+    """What this machine has, and what is missing. Devices, versions, models."""
     from sdbatch import api
 
     about = api.doctor()

@@ -22,10 +22,10 @@ def export(
     per_shard: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures a shard.")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
-    """Write a run's pictures as a data set, with a card and checksums."""
+    """Write a run as a data set, with a card and checksums."""
     from sdbatch import api
 
     report = api.export(directory, to, out, per_shard=per_shard)
     splits = ", ".join(f"{count} {name}" for name, count in report.splits.items())
-    typer.echo(f"{report.pictures} pictures ({splits}), {report.written} of {report.files} files written", err=True)
+    typer.echo(f"{report.pictures} pictures ({splits}), {report.files} files, {report.written} of them new", err=True)
     typer.echo(json.dumps(asdict(report)) if as_json else report.directory)

@@ -21,7 +21,7 @@ def fsck(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Find missing, torn, orphaned and altered files; exit 1 where something is wrong and not repaired."""
+    """Find missing, torn, orphaned and altered files. Exit 1 where something is wrong and not repaired."""
     from sdbatch import api
 
     report = api.fsck(directory, repair=repair)
@@ -32,11 +32,15 @@ def fsck(
         after = f" ({one.repaired})" if one.repaired else ""
         typer.echo(f"{one.kind}: {one.path}: {one.message}{after}".encode("utf-8", "replace").decode())
     said = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "nothing is wrong"
-    typer.echo(f"{report.directory}: {report.rows} rows, {report.pictures} pictures: {said}", err=True)
+    if report.findings and not report.exit_code:
+        said += "; repaired"
+    typer.echo(f"{report.directory}: {report.rows} rows of {report.pictures} pictures looked at: {said}", err=True)
     if report.held_by:
         typer.echo(f"A run is at work there ({report.held_by}): what no line names was not looked for", err=True)
     if report.quarantine:
         typer.echo(f"Set aside in {report.directory}/{report.quarantine}", err=True)
     if report.exit_code and not repair:
         typer.echo(f"To repair: sdbatch fsck {report.directory} --repair", err=True)
+    if repair and any(one.rows or one.kind == "part" for one in report.findings):
+        typer.echo(f"To make again what was lost: sdbatch run {report.directory}", err=True)
     raise typer.Exit(report.exit_code)

@@ -27,7 +27,7 @@ def import_(
     base: Base = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
-    """Make a job table of a folder of pictures, one row a picture, from their metadata."""
+    """Make a job table of a folder of pictures. One row a picture, from their metadata."""
     from sdbatch import api
 
     report = api.import_folder(folder, to, base=base, drop=drop or [])
@@ -38,7 +38,7 @@ def import_(
         typer.echo(f"{picture}: skipped: {why}", err=True)
     if report.fine_tunes:
         typer.echo(f"needed beside the table, or left out by --drop: {', '.join(report.fine_tunes)}", err=True)
-    tools = ", ".join(f"{count} of {tool}" for tool, count in report.tools.items())
+    tools = ", ".join(f"{count} by {tool}" for tool, count in report.tools.items())
     typer.echo(f"{report.rows} rows ({tools or 'none'}), {len(report.skipped)} pictures skipped", err=True)
     if as_json:
         typer.echo(json.dumps(asdict(report)))

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put them.")] = Path(".")) -> None:
-    """Write a starter jobs/ and prompts/ that run at once; files that are there stay as they are."""
+    """Write a starter jobs/ and prompts/ that run at once. Files that are there stay as they are."""
     from sdbatch import api
 
     for path, written in api.init(directory):

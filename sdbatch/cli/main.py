@@ -38,6 +38,7 @@ app = typer.Typer(
     help="Batches of Stable Diffusion pictures: the same row gives the same pixels, and nothing is lost.",
     no_args_is_help=True,
     add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

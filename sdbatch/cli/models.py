@@ -15,7 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    about = "List models, say what one is, fetch one from the Hugging Face hub, convert pickles."
+    about = "List models, look at one, fetch or convert one. From the Hugging Face hub; pickles are converted."
     group = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
     group.command("list")(list_models)
     group.command("info")(info)

@@ -29,7 +29,7 @@ def plan(
     allow_mixed: AllowMixed = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Rows, batches, padded share, model loads, expected time and disk; loads no model."""
+    """Tell what a run would do, and make nothing. Rows, batches, model loads, expected time, disk; loads no model."""
     from sdbatch import api
     from sdbatch.cli import fetching
 
@@ -65,8 +65,8 @@ def show(report: PlanReport, as_json: bool) -> None:
     lines = {
         "rows": f"{report.rows:,} ({report.done:,} done, {report.left:,} left, {report.retired:,} retired)",
         "written twice": f"{report.duplicates:,} rows of the spec are alike in everything" if report.duplicates else "",
-        "batches": f"{report.batches:,}, padded share {report.padded_share:.1%}",
-        "model loads": f"{report.model_loads} a worker",
+        "batches": f"{report.batches:,}, padded share {report.padded_share:.1%} (places in them that stay empty)",
+        "model loads": f"{report.model_loads} for each worker",
         "time": _time(report),
         "disk": "no estimate" if report.bytes is None else f"{report.bytes / 2**20:,.1f} MiB",
     }

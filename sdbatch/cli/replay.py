@@ -37,7 +37,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Make pictures again from their metadata, and say whether the pixels are the same."""
+    """Make pictures again from their metadata. Says whether the pixels are the same."""
     from sdbatch import api
     from sdbatch.cli import fetching
     from sdbatch.report.progress import Progress

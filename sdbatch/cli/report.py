@@ -27,7 +27,7 @@ def report(
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="For --serve; 0 is any.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write one HTML page: gallery, facets, grid, comparison, failures; it needs no network."""
+    """Write one HTML page of a run. Gallery, facets, grid, comparison, failures; it needs no network."""
     from sdbatch import api
 
     if serve:

@@ -114,7 +114,7 @@ def run(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make the pictures of a job; on a directory that holds part of it, go on."""
+    """Make the pictures of a job. On a directory that holds part of it, go on."""
     from sdbatch import api
     from sdbatch.api import deadlines
     from sdbatch.errors import UsageError

@@ -39,7 +39,7 @@ def schedule(
     ] = None,
     out: Out = None,
 ) -> None:
-    """Print a ready crontab line, systemd service and timer, Slurm script or KubeRay manifest; installs nothing."""
+    """Print a crontab line, systemd units, or a job of a cluster. For Slurm and KubeRay; installs nothing."""
     from sdbatch.api import clustering, deadlines, scheduling
     from sdbatch.errors import UsageError
 

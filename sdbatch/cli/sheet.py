@@ -20,7 +20,7 @@ def sheet(
     by: Annotated[str | None, typer.Option(metavar="NAME", help="One page a value of this axis.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it; default DIR/sheet.png.")] = None,
 ) -> None:
-    """Draw the pictures of a run as a contact sheet with axis headings."""
+    """Draw a run as a contact sheet with axis headings."""
     from sdbatch import api
 
     for path in api.sheet(directory, x=x, y=y, by=by, out=out):

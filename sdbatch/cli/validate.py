@@ -19,7 +19,7 @@ def validate(
     jobs: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Specs or tables.")],
     set_: Set = None,
 ) -> None:
-    """Check specs and all their rows; print every mistake with file and line."""
+    """Check specs and all their rows. Prints every mistake with file and line."""
     from sdbatch import api
 
     wrong = 0

@@ -32,7 +32,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Make rows again from the manifest alone and compare; exit 1 where one is different. Writes nothing there."""
+    """Make rows again from the manifest, and compare. Exit 1 where one is different. Writes nothing there."""
     from sdbatch import api
     from sdbatch.cli import fetching
     from sdbatch.report.progress import Progress
@@ -53,15 +53,21 @@ def _show(report: VerifyReport) -> None:
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if report.pictures:
-        table = Table("result", "picture", "max", "mean", "PSNR", "about", box=None, pad_edge=False)
         shown = report.pictures if report.sampled else report.pictures[:SHOWN]
+        heads = ["result", "picture", "max", "mean", "PSNR", "about"]
+        if all(one.result == "exact" for one in shown):
+            del heads[2:]  # nothing is apart
+        table = Table(*heads, box=None, pad_edge=False)
         for one in shown:
             far = one.apart
             psnr = "" if far is None or far.psnr is None else f"{far.psnr:.1f} dB"
             numbers = ("", "", "") if far is None else (str(far.max), f"{far.mean:.3f}", psnr)
             about = "; ".join(text for text in (one.about, *one.reasons) if text)
             table.add_row(
-                *(text.encode("utf-8", "replace").decode() for text in (one.result, one.path, *numbers, about))
+                *(
+                    text.encode("utf-8", "replace").decode()
+                    for text in (one.result, one.path, *numbers, about)[: len(heads)]
+                )
             )
         console.print(table)
         if len(report.pictures) > len(shown):

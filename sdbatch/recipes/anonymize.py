@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from sdbatch.errors import InputError
 from sdbatch.recipes import base as common
+from sdbatch.recipes import similarity
 from sdbatch.recipes.anonymity import FALLBACKS, Unrecognised
 from sdbatch.sources import datasets, decode, faces, hidden, temporary
 from sdbatch.sources.datasets import Item
@@ -122,6 +123,7 @@ def _guard(own: Mapping[str, Any], detector: Mapping[str, Any], replace: Any, pr
             model, most = likeness["clip_model"], float(likeness["most"])
     if own.get("new_faces", False) is not False and most is None:
         problems.add(("new_faces",), "needs likeness: without it nobody says that a face is another one")
+    similarity.missing(problems, "recipe")  # what was hidden is compared with what is there now
     name, threshold, _, _ = faces.settings(dict(detector))
     return Unrecognised(name, threshold, 1 if replace in PLAIN else tries, fallback, bool(own.get("new_faces")),
                         own.get("find", "faces") == "faces", model, most)  # fmt: skip

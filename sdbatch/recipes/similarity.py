@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -68,6 +69,12 @@ def structural(one: Pixels, other: Pixels) -> float:
     return round(float(metrics.structural_similarity(one, other, win_size=side, channel_axis=2, data_range=255)), 6)
 
 
+def missing(problems: Problems, key: str) -> None:
+    """Note it where what `structural` needs is not installed: before anything is made, not when it is."""
+    if importlib.util.find_spec("skimage") is None:
+        problems.add((key,), 'compares pictures by scikit-image, which is not installed: pip install "sdbatch[data]"')
+
+
 def guard(given: Any, distinct: Any, problems: Problems) -> Similarity | None:
     """Read `similarity:` and `distinct:`; None where there is neither."""
     if distinct is not None and (
@@ -75,6 +82,8 @@ def guard(given: Any, distinct: Any, problems: Problems) -> Similarity | None:
     ):
         problems.add(("distinct",), f"{show(distinct)} is not a number of bits from 1 to 64")
         distinct = None
+    if given is not None or distinct is not None:
+        missing(problems, "distinct" if given is None else "similarity")
     if given is None:
         return None if distinct is None else Similarity(distinct=distinct)
     if not isinstance(given, dict):

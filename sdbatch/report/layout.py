@@ -80,7 +80,7 @@ def measure(axes: tuple[Axis, Axis], groups: Mapping[Any, Cells], title: str, ab
     """Find the sizes that hold for every page: as large as the fullest cell and the longest labels ask for."""
     cells = [cell for group in groups.values() for cell in group.values()]
     most = min(max(map(len, cells), default=1), drawing.SHARED * drawing.SHARED)
-    across = math.ceil(math.sqrt(most))
+    across = _across(most)
     down = math.ceil(most / across)
     natural_size = _natural(item for cell in cells for item in cell)
     room = max(32, (_CELL - (across - 1) * drawing.TILE_GAP) // across)
@@ -97,6 +97,12 @@ def measure(axes: tuple[Axis, Axis], groups: Mapping[Any, Cells], title: str, ab
     tallest = max(map(len, x.labels(cell[0]).values()), default=0)
     head = line_height(_SMALL) + 8 + tallest * line_height(_LABEL) + 10 if x.name else 0
     return Layout(x, y, across, tile, cell, left, head, title, about)
+
+
+def _across(most: int) -> int:
+    """Pictures side by side in a cell of so many: about a square, with few empty places."""
+    least = math.ceil(math.sqrt(most))
+    return min(range(least, least + 2), key=lambda across: (math.ceil(most / across) * across - most, across))
 
 
 def _natural(items: Iterable[Item]) -> Size:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sdbatch.types import LeaseResult
 
 LINE_SECONDS = 10.0
+FAILURES = 3
+"""Of one lease, that are told."""
 
 
 class Progress:
@@ -54,15 +56,16 @@ class Progress:
 
     def begin(self, planned: Plan, left: int, directory: Path) -> None:
         """The run starts."""
+        from sdbatch.report.status import plural
         from sdbatch.sources import remote
 
-        parts = [f"{planned.rows} rows", f"{planned.done} done before", f"{left} to make"]
+        parts = [plural(planned.rows, "row"), f"{planned.done} done before", f"{left} to make"]
         if len(planned.recorded):
             parts.append(f"{len(planned.recorded)} to record (their pictures are there)")
         if planned.held:
             parts.append(f"{planned.held} failed before and left alone")
         if planned.retired:
-            parts.append(f"{planned.retired} retired (made before, no longer asked for)")
+            parts.append(f"{planned.retired} more there that this job does not ask for (retired)")
         if planned.duplicates:
             parts.append(f"{planned.duplicates} written twice in the spec and made once")
         self.start(f"{remote.url(directory) or directory}: {', '.join(parts)}", left)
@@ -85,8 +88,11 @@ class Progress:
     def result(self, result: LeaseResult) -> None:
         """A lease was committed."""
         count = self._counted(result)
-        for failure in result.failures[:3]:
+        failures = list({failure.row: failure for failure in result.failures}.values())  # the last of each row
+        for failure in failures[:FAILURES]:
             self.say(f"row {failure.row} failed: {failure.error}: {failure.message}")
+        if len(failures) > FAILURES:
+            self.say(f"and {len(failures) - FAILURES} more rows failed; `failures/` in the run directory has them all")
         about = result.worker
         if about:
             self._worker(f"{about['host']}:{about['pid']} {about['device']}", result, about["rss"])
@@ -108,9 +114,9 @@ class Progress:
             self._forecast.begin([cell.rows for cell in planned.kinds])
 
     def _weigh(self, result: LeaseResult) -> None:
-        seconds = sum(float(record["seconds"]) for record in result.records)
+        seconds = [float(record["seconds"]) for record in result.records]
         settled = len(result.lease.rows) - len(result.left)
-        self._forecast.heard(result.lease.cell, settled, len(result.records), seconds)
+        self._forecast.heard(result.lease.cell, settled, seconds, self.seconds)
 
     def _begin(self, left: int) -> None:
         if not self._left:  # else this is a later stage
@@ -127,7 +133,7 @@ class Progress:
     def _advance(self, count: int) -> None:
         self._done += count
         took = time.monotonic() - self._began
-        rate = self._done / took if took > 0 else 0.0
+        rate = self._rate(took)
         if self._bars:
             failed = f", {self._failed} failed" if self._failed else ""
             about = f"{rate:.2f} rows/s{failed}{self._to_go(self._seconds_left(took, rate))}"
@@ -141,8 +147,13 @@ class Progress:
         to_go = self._to_go(seconds)
         self.say(f"{self._done}/{self._left} rows, {self._failed} failed, {rate:.2f} rows/s{to_go}")
 
+    def _rate(self, took: float) -> float:
+        """Rows a second since the first batch began."""
+        took -= self._forecast.lost
+        return self._done / took if took > 0 else 0.0
+
     def _seconds_left(self, took: float, rate: float) -> float | None:
-        seconds = self._forecast.seconds_left(took)
+        seconds = self._forecast.seconds_left(took, self._settled)
         return (self._left - self._done) / rate if seconds is None and rate else seconds
 
     def _to_go(self, seconds: float | None) -> str:

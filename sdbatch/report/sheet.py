@@ -251,7 +251,7 @@ def _within(records: Sequence[Mapping[str, Any]], used: Sequence[str], names: Se
 
 def _about(manifest: pa.Table, failed: int, axes: tuple[Axis, Axis], inner: Sequence[str]) -> str:
     models = manifest["model"].unique().to_pylist() if "model" in manifest.column_names else []
-    parts = [shown(models[0]) if len(models) == 1 else f"{len(models)} models"] if models else []
+    parts = [f"model {shown(models[0])}" if len(models) == 1 else f"{len(models)} models"] if models else []
     parts.append(f"{manifest.num_rows:,} picture{'' if manifest.num_rows == 1 else 's'}")
     parts += [f"{failed:,} failed"] if failed else []
     ways = zip(axes, ("across", "down"), strict=True)

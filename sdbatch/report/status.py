@@ -39,6 +39,7 @@ class Status:
         dropped: rows that a recipe's guard dropped, which count neither as failed nor as left.
         errors: what the latest rows that failed said, the last one first.
         at_work: a line for each worker with rows in hand: where, device, model, batch, memory.
+        idle: nobody holds the directory, so that what is left waits for `run`.
         waiting: rows of later stages, counted in `left`, whose input is not there yet or has failed; by stage.
     """
 
@@ -57,6 +58,7 @@ class Status:
     errors: tuple[str, ...] = ()
     at_work: tuple[str, ...] = ()
     waiting: Mapping[str, int] = field(default_factory=dict)
+    idle: bool = False
 
 
 def measure(
@@ -112,7 +114,7 @@ def measure(
 def render_text(status: Status) -> RenderableType:
     """A status for people: a bar, the counts, the rate."""
     share = status.done / status.rows if status.rows else None
-    title = Text.assemble((status.job or "run", "bold"), (f"  {_count(status.runs, 'run')}", "dim"))
+    title = Text.assemble((status.job or "run", "bold"), (f"  {plural(status.runs, 'run')}", "dim"))
     parts: list[RenderableType] = [title]
     if share is not None:
         bar = Table.grid(padding=(0, 1))
@@ -126,9 +128,7 @@ def render_text(status: Status) -> RenderableType:
     of = f"of {status.rows:,}" if status.rows is not None else ""
     counts.add_row("done", Text(f"{status.done:,}", "green" if status.left == 0 else ""), of)
     if status.left is not None:
-        counts.add_row(
-            "left", f"{status.left:,}", f"about {duration(status.seconds_left)} to go" if status.left else ""
-        )
+        counts.add_row("left", f"{status.left:,}", _to_go(status))
     counts.add_row("failed", Text(f"{status.failed:,}", "red" if status.failed else ""), "")
     for stage, count in status.waiting.items():
         counts.add_row("waiting", f"{count:,}", f"stage {stage}: the rows that they are made from are not there")
@@ -147,6 +147,15 @@ def render_text(status: Status) -> RenderableType:
         counts.add_row("", "", f"and {len(status.at_work) - WORKERS:,} more workers")
     said = [Text(text, "red", overflow="ellipsis", no_wrap=True) for text in status.errors]
     return Group(*parts, counts, *said)
+
+
+def _to_go(status: Status) -> str:
+    if not status.left:
+        return ""
+    told = f"about {duration(status.seconds_left)}"
+    if not status.idle:
+        return f"{told} to go"
+    return "nobody is at work: `sdbatch run` goes on" + (f", {told}" if status.seconds_left is not None else "")
 
 
 def _errors(failures: pa.Table, failed: pa.Array) -> tuple[str, ...]:
@@ -215,7 +224,8 @@ def _rate(manifest: pa.Table, started: Mapping[str, str]) -> float | None:
     return float(manifest.num_rows / busy) if busy else None
 
 
-def _count(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
+    """A number with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -116,6 +116,10 @@ class _Stop(Exception):
         self.line, self.key, self.message = line, key, message
 
 
+_COLON = "mapping values are not allowed in this context"
+"""What YAML says of `prompt: a star: big`."""
+
+
 @dataclass
 class _Builder:
     shown: str | None
@@ -134,7 +138,8 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             what = " ".join(part for part in (error.context, error.problem) if part)
-            self._note(mark.line + 1 if mark else None, (), f"not YAML: {what}")
+            hint = "; a text with ': ' in it needs quotes" if error.problem == _COLON else ""
+            self._note(mark.line + 1 if mark else None, (), f"not YAML: {what}{hint}")
         except (yaml.YAMLError, UnicodeError) as error:
             line = self.text.count("\n", 0, getattr(error, "position", 0)) + 1
             self._note(line, (), f"not YAML: {getattr(error, 'reason', error)}")

@@ -81,8 +81,23 @@ def dotted(key: Key) -> str:
     return text.removeprefix(".")
 
 
+ELSEWHERE = {
+    "cfg": "guidance_scale", "cfg_scale": "guidance_scale", "guidance": "guidance_scale", "sampler": "scheduler",
+    "sampler_name": "scheduler", "sampling_method": "scheduler", "schedule_type": "sigmas", "checkpoint": "model",
+    "ckpt": "model", "ckpt_name": "model", "sd_model": "model", "denoise": "strength", "denoising_strength": "strength",
+    "num_inference_steps": "steps", "sampling_steps": "steps", "negative": "negative_prompt", "init_image": "image",
+    "mask_image": "mask", "controlnet_conditioning_scale": "control_scale", "mask_blur": "mask_feather",
+    "noise_seed": "seed",
+}  # fmt: skip
+"""What other tools call things: AUTOMATIC1111, ComfyUI, diffusers."""
+
+
 def near(word: str, names: Iterable[str]) -> str:
     """A hint at the nearest name, or nothing."""
+    names = list(names)
+    other = ELSEWHERE.get(word.lower())
+    if other in names:
+        return f"; did you mean {other!r}?"
     match = difflib.get_close_matches(word.lower()[:100], list(names), 1, 0.65)
     return f"; did you mean {match[0]!r}?" if match else ""
 

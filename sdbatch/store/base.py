@@ -70,6 +70,11 @@ class Store(Protocol):
         """Hold the directory alone; BusyError where another run does."""
 
 
+def _not_through_links(name: str, how: int) -> int:
+    """Open a file to be appended to; a link would lead out of the directory."""
+    return os.open(name, how | os.O_NOFOLLOW, 0o666)
+
+
 class LocalStore:
     """A folder on a disk.
 
@@ -115,8 +120,7 @@ class LocalStore:
         target = self._at(path)
         with _said(target):
             self._make_folder(target.parent)
-            # A link would lead out of the directory.
-            with open(target, "a+b", buffering=0, opener=lambda name, how: os.open(name, how | os.O_NOFOLLOW)) as file:
+            with open(target, "a+b", buffering=0, opener=_not_through_links) as file:
                 end = file.seek(0, os.SEEK_END)
                 # A run that died in the middle of a line must not take the next one with it.
                 torn = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from sdbatch import plan
-from sdbatch.errors import FlaggedError, ModelError, PictureError, RowError, StoreError
+from sdbatch.errors import FlaggedError, ModelError, PictureError, ReviewError, RowError, StoreError
 from sdbatch.render import memory
 from sdbatch.render.renderer import Renderer
 from sdbatch.render.safety import Checkers
@@ -171,6 +171,8 @@ class Worker:
                     ((_, error),) = lost
             assert error is not None
             failures += [_failure(row, attempt, error) for row in group]
+            if isinstance(error, ReviewError):
+                break  # the same picture would be looked at in the same way
             last, error = error, None
         return [], failures
 

@@ -205,7 +205,10 @@ def test_the_command(run: Path, sdbatch: Callable[..., subprocess.CompletedProce
     gone(run)
     done = sdbatch("fsck", run)
     assert (done.returncode, done.stdout) == (1, f"missing: {PICTURE}: is in the manifest, but not there\n")
-    assert f"{run}: 4 rows, 4 pictures: 1 missing" in done.stderr and f"sdbatch fsck {run} --repair" in done.stderr
+    assert (
+        f"{run}: 4 rows of 4 pictures looked at: 1 missing" in done.stderr
+        and f"sdbatch fsck {run} --repair" in done.stderr
+    )
     done = sdbatch("fsck", run, "--repair", "--json")
     report = json.loads(done.stdout)
     assert (done.returncode, report["schema"], report["counts"]) == (0, 1, {"missing": 1})

@@ -55,7 +55,7 @@ def table(run: Path) -> Any:
 @pytest.mark.parametrize("to", FORMATS)
 def test_the_same_files_each_time_and_an_export_goes_on(run: Path, to: str, tmp_path: Path) -> None:
     report = api.export(run, to, tmp_path / "one", per_shard=2)
-    assert (report.pictures, report.splits) == (5, {"test": 1, "train": 4}) and report.written == report.files - 1
+    assert (report.pictures, report.splits) == (5, {"test": 1, "train": 4}) and report.written == report.files
     before = whole(tmp_path / "one")
     for name in list(before)[::2]:
         (tmp_path / "one" / name).unlink()
@@ -67,6 +67,13 @@ def test_the_same_files_each_time_and_an_export_goes_on(run: Path, to: str, tmp_
     assert done.returncode == 0
     card = before["README.md"].decode()
     assert card.startswith("---\n") and "| train | 4 |" in card and "`demo`" in card and "recipe: augment" in card
+    assert "They were made from other pictures" in card and "never photographed" not in card
+
+
+def test_the_card_says_where_nothing_was_photographed(run_job: Any, tmp_path: Path) -> None:
+    run_job({"prompt": "a star", "steps": 1}, tmp_path / "run")
+    api.export(tmp_path / "run", "imagefolder", tmp_path / "set")
+    assert "was never photographed" in (tmp_path / "set" / "README.md").read_text()
 
 
 def check(run: Path, columns: dict[str, Any], pixels: Any) -> None:

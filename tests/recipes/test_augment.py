@@ -207,3 +207,26 @@ def test_the_command(made: Path, sdbatch: Any, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["made"] == 4
     assert json.loads(sdbatch(*common).stdout)["made"] == 0
     assert "LOW:HIGH" in sdbatch(*common, "--ssim", "3").stderr
+
+
+@pytest.mark.parametrize("given", [{"similarity": {"ssim": [0.2, 0.9]}}, {"distinct": 8}])
+def test_what_is_not_installed_is_said_before_anything_is_made(
+    made: Path, write: Write, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (key,) = given
+    with pytest.raises(SpecError, match=rf"{key}: compares pictures by scikit-image.*sdbatch\[data\]"):
+        run_job(job(write, **given), tmp_path / "run")
+    assert not (tmp_path / "run" / "images").exists()
+
+
+def test_a_job_that_names_no_model_says_which_it_is(made: Path, write: Write, sdbatch: Any, tmp_path: Path) -> None:
+    write("jobs/job.yaml", json.dumps(JOB))
+    for command in (
+        ["plan", "jobs/job.yaml", "--out", "run"],
+        ["run", "jobs/job.yaml", "--out", "run", "--limit", "1"],
+    ):
+        done = sdbatch(*command)
+        assert done.returncode == 0 and "no model is named: `demo` is used" in done.stdout + done.stderr
+    done = sdbatch("run", "jobs/job.yaml", "--out", "run2", "--model", "demo", "--limit", "1")
+    assert done.returncode == 0 and "no model is named" not in done.stderr

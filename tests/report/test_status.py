@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 from rich.console import Console
@@ -107,3 +109,9 @@ def test_errors_and_workers_are_told() -> None:
     lines = tuple(f"host-{at}: 4 rows in hand, cpu, demo, batches of 4, 600 MiB" for at in range(18))
     shown = text(Status(9, 1, 2, 8, 0, 1.0, 8.0, 1, "j", errors=("row a: InputError: gone",), at_work=lines))
     assert "row a: InputError: gone" in shown and shown.count("at work") == 16 and "and 2 more workers" in shown
+
+
+def test_it_says_where_nobody_is_at_work() -> None:
+    there = measure(made(("a", 0, "r1"), ("b", 1, "r1")), failed(), ["a", "b", "c"])
+    assert "about 1 s to go" in text(there) and "nobody" not in text(there)
+    assert "nobody is at work: `sdbatch run` goes on, about 1 s" in text(replace(there, idle=True))

@@ -196,3 +196,31 @@ def test_many_mistakes_are_cut(write: Write) -> None:
     found = wrong(lambda: load.job(write(f"grid: {{seed: {[-1] * 500}}}\n")))
     assert len(found) == 101
     assert "400 more" in found[-1].message or "400 more" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("key", "here"), [("cfg_scale", "guidance_scale"), ("Sampler", "scheduler"), ("denoise", "strength")]
+)
+def test_words_of_other_tools_are_answered_with_those_of_this_one(write: Write, key: str, here: str) -> None:
+    found = told(write(f"prompt: a\n{key}: 1\n"))
+    assert f"did you mean {here!r}?" in found[key][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [
+        ("DPM++ 2M Karras", "'dpmpp_2m' with sigmas: karras"),
+        ("dpm++_2m_sde_exponential", "'dpmpp_2m_sde' with sigmas: exponential"),
+        ("Euler a", "'euler_a'"),
+        ("PLMS", "'pndm'"),
+        ("eular", "'euler'"),
+    ],
+)
+def test_samplers_by_the_names_of_other_tools(write: Write, name: str, here: str) -> None:
+    found = told(write(f"prompt: a\nscheduler: {name}\n"))
+    assert found["scheduler"][1].endswith(f"did you mean {here}?")
+
+
+def test_a_text_with_a_colon_wants_quotes(write: Write) -> None:
+    ((_, (line, message)),) = told(write("steps: 2\nprompt: a star: big\n")).items()
+    assert line == 2 and "needs quotes" in message

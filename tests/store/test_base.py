@@ -202,3 +202,8 @@ def test_nothing_is_left_where_nothing_was_begun(tmp_path: Path) -> None:
     with LocalStore(tmp_path / "mine").lock():
         pass
     assert [path.name for path in (tmp_path / "mine").iterdir()] == [LOCK]
+
+
+def test_what_is_appended_to_is_no_program(store: LocalStore) -> None:
+    store.append("log.jsonl", "{}")
+    assert not (store.root / "log.jsonl").stat().st_mode & 0o111
