@@ -13,10 +13,10 @@ RECENT = 256
 class Forecast:
     """Counts rows and their seconds, kind by kind.
 
-    A row of a kind takes the (lower) median of those made lately: the first batch loads the model as well. A kind of which
-    nothing was made yet counts as the mean of the others. What passes beside rendering, and that several workers share
-    the work, is in the ratio of the time that has passed to the seconds of all that was made; but not what came before
-    the first batch, which does not come again.
+    A row of a kind takes the lower median of those made lately: the first batch loads the model as well. A kind of
+    which nothing was made yet counts as the mean of the others. What passes beside rendering, and that several workers
+    share the work, is in the ratio of the time that has passed to the seconds of all that was made; but not what came
+    before the first batch, which does not come again.
     """
 
     def __init__(self) -> None:
