@@ -10,8 +10,8 @@ import yaml
 
 from sdbatch.export.lines import Line
 
-_INPUTS = ("image_sha256", "image", "control_image", "depth_image", "parent_id")
-"""Columns that say that a picture was made from another one."""
+TXT2IMG = "txt2img"
+"""The mode that is given no picture."""
 
 
 def text(lines: Sequence[Line], name: str, format_: str, runs: Sequence[Mapping[str, Any]], job: str) -> str:
@@ -55,7 +55,13 @@ def text(lines: Sequence[Line], name: str, format_: str, runs: Sequence[Mapping[
 
 def _origin(lines: Sequence[Line]) -> str:
     """Whether other pictures went into these, so that what those show may be in them."""
-    from_others = sum(any(line.columns.get(name) for name in _INPUTS) for line in lines)
+    rows = {line.columns["id"]: line for line in lines}
+
+    def given(line: Line) -> bool:
+        earlier = rows.get(line.columns.get("parent_id"))  # of an earlier stage
+        return given(earlier) if earlier is not None else line.columns["mode"] != TXT2IMG
+
+    from_others = sum(map(given, lines))
     if not from_others:
         return "They are synthetic: what they show was never photographed."
     some = "They" if from_others == len(lines) else f"{from_others:,} of them"

@@ -71,7 +71,8 @@ def test_the_same_files_each_time_and_an_export_goes_on(run: Path, to: str, tmp_
 
 
 def test_the_card_says_where_nothing_was_photographed(run_job: Any, tmp_path: Path) -> None:
-    run_job({"prompt": "a star", "steps": 1}, tmp_path / "run")
+    stages = [{"name": "base"}, {"name": "again", "mode": "img2img", "input": "base"}]
+    assert run_job({"prompt": "a star", "steps": 2, "stages": stages}, tmp_path / "run").made == 2
     api.export(tmp_path / "run", "imagefolder", tmp_path / "set")
     assert "was never photographed" in (tmp_path / "set" / "README.md").read_text()
 
