@@ -33,7 +33,7 @@ demo: $(READY) ## render jobs/demo.yaml with the embedded model and print the co
 	$(BIN)/sdbatch run jobs/demo.yaml
 	@$(BIN)/sdbatch sheet runs/demo --x color --y shape
 
-test: $(READY) ## run the fast tests: about ten minutes on two cores
+test: $(READY) ## run the fast tests: five to ten minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 test-all: $(READY) ## run every test, the slow ones and those that start Ray too

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sdbatch.cli.events import Events
 
-JOB = "prompt: a star\nsteps: 1\nrender: {threads: 1}\ngrid: {seed: [0, 1]}\n"
+JOB = "model: demo\nprompt: a star\nsteps: 1\nrender: {threads: 1}\ngrid: {seed: [0, 1]}\n"
 
 
 def events(text: str) -> list[dict[str, Any]]:
