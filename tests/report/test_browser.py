@@ -192,6 +192,20 @@ def test_pictures_are_laid_over_each_other(opened: Opened) -> None:
     assert len(seen) > 1000
 
 
+def test_a_key_right_after_a_click_knows_of_it(opened: Opened) -> None:
+    opened.page.wait_for_selector(".tile")
+    opened.page.evaluate(
+        """async () => {
+            for (const tile of [...document.querySelectorAll(".tile")].slice(0, 2)) {
+                tile.dispatchEvent(new MouseEvent("click", { bubbles: true, ctrlKey: true }));
+                for (let turn = 0; turn < 5; turn++) await null;
+            }
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "c", bubbles: true }));
+        }"""
+    )
+    opened.until("document.querySelectorAll('.compare img').length === 2")
+
+
 def test_failures_are_grouped_by_reason(opened: Opened) -> None:
     page = opened.page
     page.keyboard.press("3")

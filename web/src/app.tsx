@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Compare } from "./compare";
 import { cell, decode, label, type Run } from "./data";
 import { Detail } from "./detail";
@@ -56,26 +56,29 @@ export function App({ first }: { first: Run }) {
     else setOpen(null);
   };
 
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      const typing = event.target instanceof HTMLElement && /INPUT|SELECT|TEXTAREA/.test(event.target.tagName);
-      if (event.key === "Escape") {
-        if (typing) (event.target as HTMLElement).blur();
-        back();
-      }
-      if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-      const number = Number(event.key);
-      if (event.key === "/") {
-        search.current?.focus();
-        event.preventDefault();
-      } else if (event.key === "c" && picked.length > 1) setComparing(true);
-      else if (event.key === "t") turn();
-      else if (event.key === "?") setHelp(true);
-      else if (number >= 1 && number <= VIEWS.length) setView(VIEWS[number - 1]!);
-    };
-    document.addEventListener("keydown", onKey);
-    return () => document.removeEventListener("keydown", onKey);
-  });
+  // Renewed with each rendering, not after the next frame: a key may come right after a click.
+  const onKey = useRef<(event: KeyboardEvent) => void>(() => {});
+  onKey.current = (event) => {
+    const typing = event.target instanceof HTMLElement && /INPUT|SELECT|TEXTAREA/.test(event.target.tagName);
+    if (event.key === "Escape") {
+      if (typing) (event.target as HTMLElement).blur();
+      back();
+    }
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const number = Number(event.key);
+    if (event.key === "/") {
+      search.current?.focus();
+      event.preventDefault();
+    } else if (event.key === "c" && picked.length > 1) setComparing(true);
+    else if (event.key === "t") turn();
+    else if (event.key === "?") setHelp(true);
+    else if (number >= 1 && number <= VIEWS.length) setView(VIEWS[number - 1]!);
+  };
+  useLayoutEffect(() => {
+    const listen = (event: KeyboardEvent) => onKey.current(event);
+    document.addEventListener("keydown", listen);
+    return () => document.removeEventListener("keydown", listen);
+  }, []);
 
   return (
     <div class="app">
