@@ -88,7 +88,9 @@ class Progress:
     def result(self, result: LeaseResult) -> None:
         """A lease was committed."""
         count = self._counted(result)
-        failures = list({failure.row: failure for failure in result.failures}.values())  # the last of each row
+        made = {record["row"] for record in result.records}
+        # Of each row the last, unless it was made then.
+        failures = list({one.row: one for one in result.failures if one.row not in made}.values())
         for failure in failures[:FAILURES]:
             self.say(f"row {failure.row} failed: {failure.error}: {failure.message}")
         if len(failures) > FAILURES:

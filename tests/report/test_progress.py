@@ -16,7 +16,8 @@ def test_each_row_that_failed_is_told_once_and_the_rest_counted(capsys: pytest.C
     told = Progress(quiet=False)
     told.start("begins", 5)
     lost = tuple(failure(row, attempt) for row in "abcde" for attempt in (1, 2))
-    told.result(LeaseResult(Lease(0, ()), failures=lost))
+    made = ({"row": "z", "seconds": 1.0},)
+    told.result(LeaseResult(Lease(0, ()), made, (failure("z", 1), *lost)))
     _, *lines = capsys.readouterr().err.splitlines()
     assert lines[:FAILURES] == [f"row {row} failed: InputError: message of {row}, 2" for row in "abc"]
     assert lines[FAILURES].startswith("and 2 more rows failed") and len(lines) == FAILURES + 1
