@@ -15,7 +15,7 @@ INTRO = """\
 A mistake in a spec is told with its file and line, the key, what is allowed, and the nearest name that is:
 
 ```
-jobs/cats.yaml:3: promt: is no key of a job; did you mean 'prompt'?
+jobs/cats.yaml:3: promt: unknown key; did you mean 'prompt'?
 ```
 
 All mistakes of a spec are told at once, and before anything is made. No command ends in a traceback; `SDBATCH_DEBUG=1`

@@ -110,7 +110,8 @@ spelling mistake. A column of a table need not be used. Either way it travels to
 ## Rules for files and values
 
 - An unknown key, a wrong type or an impossible value is an error, with file, line and the nearest valid name. All rows
-  are checked before the first picture is made.
+  are checked before the first picture is made. Pictures that rows read are looked at when their row is made: one that
+  is missing or broken fails its row, and no other.
 - Two rows that would write one file are an error when the job is planned. `/` in a value that is filled into a file
   name becomes `_`, and no name leads out of the run directory.
 - `--set KEY=VALUE` replaces a value before the spec is checked: `--set steps=30`, `--set output.format=webp`.

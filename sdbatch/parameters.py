@@ -139,6 +139,13 @@ def steps_problem(scheduler: str, steps: int) -> str | None:
 
 def check(parameter: Parameter, value: Any) -> str | None:
     """Say what is wrong with a value, and what is allowed; None where nothing is."""
+    wrong = _problem(parameter, value)
+    if wrong and parameter.name == "seed" and value in (-1, "random"):  # as other tools ask for it
+        return f"{wrong}; seed: {{random: N}} draws N of them, the same ones each time"
+    return wrong
+
+
+def _problem(parameter: Parameter, value: Any) -> str | None:
     if value is None:
         return None if parameter.nullable or parameter.default is None else "null is not a value here"
     if parameter.kind == "json":

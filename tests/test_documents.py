@@ -84,7 +84,7 @@ def _data_sets(lines: list[str], folder: Path) -> None:
     table = pd.read_parquet(folder / "runs" / "more" / "manifest")
     likeness = table.scores.map(lambda text: json.loads(text)["ssim"])
     assert set(table.field_label) <= {"cat", "dog"} and likeness.between(0.2, 0.95).all()
-    assert (folder / "photos-and-more" / "README.md").is_file() and len((folder / "key.bin").read_bytes()) == 32
+    assert (folder / "variations" / "README.md").is_file() and len((folder / "key.bin").read_bytes()) == 32
     (folder / "people").mkdir()
     Image.fromarray(data.astronaut()).resize((160, 160)).save(folder / "people" / "one.png")
     anonymize = anonymize.replace("anonymize photos", "anonymize people").replace(

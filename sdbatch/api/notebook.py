@@ -88,7 +88,7 @@ class Run:
         return looking.status(self.directory)
 
     def image(self, row: str) -> Image.Image:
-        """The picture of a row.
+        """The picture of a row, by its key in the manifest's column `row`.
 
         Raises:
             KeyError: no picture of such a row is made.
@@ -97,7 +97,10 @@ class Run:
 
         table = self._there.manifest().read(["row", "path"])
         paths = dict(zip(table.column("row").to_pylist(), table.column("path").to_pylist(), strict=True))
-        with Image.open(io.BytesIO(self._there.store.read(paths[row]) or b"")) as image:
+        path = paths.get(str(row))  # who gives a whole line hears of it too
+        if path is None:
+            raise KeyError(f"{str(row)[:40]!r} is no key of a row that is made: see the manifest's column `row`")
+        with Image.open(io.BytesIO(self._there.store.read(path) or b"")) as image:
             return image.convert("RGB")
 
     def sheet(self, x: str | None = None, y: str | None = None, by: str | None = None) -> Sheet:

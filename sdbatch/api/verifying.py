@@ -19,6 +19,7 @@ from sdbatch.api.again import WITHIN, Again, Verified
 from sdbatch.api.comparing import DIFFERENT, EXACT, FAILED
 from sdbatch.api.places import Place
 from sdbatch.parameters import PARAMETERS
+from sdbatch.report.progress import Progress
 from sdbatch.sources.hidden import Hidden
 from sdbatch.spec.keys import SHARED
 from sdbatch.spec.paths import NAMING
@@ -80,7 +81,7 @@ class VerifyReport:
 
 def verify(
     path: Path,
-    watcher: Watcher,
+    watcher: Watcher | None = None,
     *,
     sample: str | None = None,
     tolerance: float = TOLERANCE,
@@ -89,6 +90,7 @@ def verify(
     """Make rows of a run directory again and compare them; nothing is written there, and no lock is taken.
 
     Args:
+        watcher: who is told how it goes on; None tells nobody.
         sample: a number of rows, or a share such as `5%`, drawn by what the directory holds; None takes all.
         tolerance: levels of 255 that a picture may be apart and not be called different.
 
@@ -96,6 +98,7 @@ def verify(
         StoreError: it is no run directory, or cannot be read.
         UsageError: `sample` is no amount.
     """
+    watcher = watcher or Progress(quiet=True)
     directory = RunDirectory(path)
     path = directory.path
     if not directory.present:

@@ -80,6 +80,8 @@ def measure(
         started: when each run began, ISO text by run; without it the rate leaves out what came before the first row.
     """
     started = started or {}
+    if "attempt" in failures.column_names:  # 0: a worker died with the row in hand, which is not to blame for it
+        failures = failures.filter(pc.greater(failures["attempt"], 0))
     made = pc.unique(manifest["row"])
     tried = pc.unique(failures["row"])
     out = _dropped(failures)

@@ -38,8 +38,9 @@ def test_a_job_is_run_and_looked_at(made: sdbatch.Run) -> None:
     assert table.groupby("field_color").size().to_dict() == {"blue": 2, "red": 2} and len(made.failures) == 0
     picture = made.image(table.row[0])
     assert picture.size == (64, 64) and picture.mode == "RGB"
-    with pytest.raises(KeyError):
-        made.image("none")
+    for wrong in ("none", 0, table.iloc[0]):
+        with pytest.raises(KeyError, match="column `row`"):
+            made.image(wrong)
     assert (made.status.done, made.status.left) == (4, 0)
 
 

@@ -115,3 +115,8 @@ def test_it_says_where_nobody_is_at_work() -> None:
     there = measure(made(("a", 0, "r1"), ("b", 1, "r1")), failed(), ["a", "b", "c"])
     assert "about 1 s to go" in text(there) and "nobody" not in text(there)
     assert "nobody is at work: `sdbatch run` goes on, about 1 s" in text(replace(there, idle=True))
+
+
+def test_a_row_that_a_worker_died_with_has_not_failed() -> None:
+    lost = pa.Table.from_pylist([{"row": row, "attempt": int(row == "b"), "run": "r1"} for row in "ab"], FAILURES)
+    assert measure(made(("c", 0, "r1")), lost, ["a", "b", "c"]).failed == 1

@@ -224,3 +224,9 @@ def test_samplers_by_the_names_of_other_tools(write: Write, name: str, here: str
 def test_a_text_with_a_colon_wants_quotes(write: Write) -> None:
     ((_, (line, message)),) = told(write("steps: 2\nprompt: a star: big\n")).items()
     assert line == 2 and "needs quotes" in message
+
+
+@pytest.mark.parametrize("seed", ["-1", "random"])
+def test_who_wants_any_seed_hears_how(write: Write, seed: str) -> None:
+    assert "seed: {random: N} draws" in told(write(f"prompt: a\nseed: {seed}\n"))["seed"][1]
+    assert "random" not in told(write("prompt: a\nseed: -2\n"))["seed"][1]

@@ -23,6 +23,8 @@ export function Gallery({ run, rows, size, at, picked, onAt, onOpen, onPick }: P
   const [view, setView] = useState({ top: 0, width: 800, height: 600 });
   useLayoutEffect(() => {
     const element = box.current!;
+    // Where nothing else is in use, so that arrows go from picture to picture at once.
+    if (document.activeElement === document.body) element.focus({ preventScroll: true });
     let asked = 0;
     const look = () => {
       cancelAnimationFrame(asked);
@@ -112,7 +114,7 @@ export function Gallery({ run, rows, size, at, picked, onAt, onOpen, onPick }: P
   return (
     <div class="gallery" ref={box} tabIndex={0} role="listbox" aria-label="Pictures" onKeyDown={onKeyDown}>
       <div style={{ height: `${GAP + lines * line}px`, position: "relative" }}>{tiles}</div>
-      {rows.length === 0 && <p class="empty">No picture fits these choices.</p>}
+      {rows.length === 0 && <p class="empty">{run.rows ? "No picture fits these choices." : "No picture is made yet."}</p>}
     </div>
   );
 }

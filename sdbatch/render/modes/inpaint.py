@@ -53,7 +53,9 @@ def prepare(row: Row, context: Context) -> Prepared:
         if not mask.any() and not _may_be_empty(params["mask"]):
             raise InputError(f"{name}: at {width} x {height} nothing of the mask is left")
         return Prepared(whole, mask, Masked(whole, mask, key), None)
-    box = _box(mask, width, height, params["padding_mask_crop"])
+    # Where there is nothing to repaint, as in a picture without faces that is let through, all of it is seen.
+    everything = (0, 0, whole.shape[1], whole.shape[0])
+    box = _box(mask, width, height, params["padding_mask_crop"]) if mask.any() else everything
     left, top, right, bottom = box
     part = pictures.fit(whole[top:bottom, left:right], width, height, "resize")
     seen = pictures.fit(mask[top:bottom, left:right].astype(np.uint8) * 255, width, height, "resize", "nearest")
