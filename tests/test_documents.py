@@ -93,3 +93,13 @@ def _data_sets(lines: list[str], folder: Path) -> None:
     # 1: where a face is found in what was made, it is withheld.
     shell([f"{anonymize} --set steps=2 || test $? -eq 1"], folder)
     assert (folder / "runs" / "nobody" / "job.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_the_notebook_page(root: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (root / "docs" / "notebook.md").read_text("utf-8"), re.M | re.DOTALL)
+    assert len(blocks) == 2
+    job = {"model": "demo", "prompt": "a {style} star", "steps": 1, "grid": {"style": ["red", "blue"], "seed": [0, 1]}}
+    (tmp_path / "cats.yaml").write_text(json.dumps(job))
+    said = shell([f"python - <<'end'\n{''.join(blocks)}print(len(run.manifest), run.status.done)\nend"], tmp_path)
+    assert said == "4 4\n" and (tmp_path / "cats" / "README.md").is_file()
