@@ -43,8 +43,11 @@ def recipe(name: str, given: str, directory: Path, keys: Mapping[str, Any], *, k
         the spec's path.
 
     Raises:
+        UsageError: the directory is the data set.
         StoreError: the directory cannot be written.
     """
+    if os.path.abspath(given) == os.path.abspath(directory):
+        raise UsageError(f"--out {directory}: is the data set itself; its pictures would lie among those of the run")
     target = RunDirectory(directory)
     home = Path(os.path.abspath(directory))
     places: dict[str, Any]

@@ -81,7 +81,7 @@ def measure(
     """
     started = started or {}
     if "attempt" in failures.column_names:  # 0: a worker died with the row in hand, which is not to blame for it
-        failures = failures.filter(pc.greater(failures["attempt"], 0))
+        failures = failures.filter(pc.cast(failures["attempt"], pa.bool_()))  # a Python number would import pandas
     made = pc.unique(manifest["row"])
     tried = pc.unique(failures["row"])
     out = _dropped(failures)

@@ -97,6 +97,10 @@ def _relative(path: Path, base: Path) -> str:
 # --- folders ---
 
 
+_RUN = "runs.jsonl"
+"""What every run directory has."""
+
+
 def _folder(root: Path, unpacked: Path | None) -> Iterator[Item]:
     tars = sorted(root.glob("*.tar"))
     if tars:
@@ -107,7 +111,8 @@ def _folder(root: Path, unpacked: Path | None) -> Iterator[Item]:
         yield from (item for table in tables for item in _listed(root, table))
         return
     for folder, names, here in os.walk(root):
-        names.sort()
+        # Pictures of a run that lies in the data set are not of it: else a second run would vary the first one's.
+        names[:] = sorted(name for name in names if not Path(folder, name, _RUN).is_file())
         for name in sorted(here):
             path = Path(folder, name)
             if path.suffix.lower() in SUFFIXES:

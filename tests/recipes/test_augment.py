@@ -230,3 +230,13 @@ def test_a_job_that_names_no_model_says_which_it_is(made: Path, write: Write, sd
         assert done.returncode == 0 and "no model is named: `demo` is used" in done.stdout + done.stderr
     done = sdbatch("run", "jobs/job.yaml", "--out", "run2", "--model", "demo", "--limit", "1")
     assert done.returncode == 0 and "no model is named" not in done.stderr
+
+
+def test_a_run_in_the_data_set_does_not_feed_on_itself(made: Path, sdbatch: Any) -> None:
+    command = ("augment", "set", "--model", "demo", "--prompt", "a {label}", "--variations", "1", "--set", "steps=2")
+    for count in (4, 0):
+        done = sdbatch(*command, "--out", "set/more", "--json")
+        assert done.returncode == 0 and json.loads(done.stdout)["made"] == count, done.stderr
+    done = sdbatch(*command, "--out", "set")
+    assert done.returncode == 2 and "--out set: is the data set itself" in done.stderr
+    assert not (made / "recipe.yaml").exists()
