@@ -45,6 +45,7 @@ SAMPLER_NAMES = {
     "unipc": "UniPC",
 }
 """How AUTOMATIC1111 spells each of SCHEDULERS."""
+_SCHEDULERS_BY_NAME = {name.casefold(): scheduler for scheduler, name in SAMPLER_NAMES.items()}
 SCHEDULE_TYPES = {"karras": "Karras", "exponential": "Exponential", "beta": "Beta"}
 """How AUTOMATIC1111 spells `sigmas`."""
 
@@ -131,6 +132,15 @@ PARAMETERS: dict[str, Parameter] = _table(
 )  # fmt: skip
 
 
+def sampler(name: str) -> tuple[str | None, str | None]:
+    """Scheduler and sigmas of a sampler by AUTOMATIC1111's name; before its 1.9 the end of a name told the sigmas."""
+    bare, sigmas = name.casefold(), None
+    for levels, told in SCHEDULE_TYPES.items():
+        if bare.endswith(f" {told.casefold()}"):
+            bare, sigmas = bare.removesuffix(f" {told.casefold()}"), levels
+    return _SCHEDULERS_BY_NAME.get(bare), sigmas
+
+
 def steps_problem(scheduler: str, steps: int) -> str | None:
     """Say why a scheduler cannot take so many steps; None where it can."""
     most = STEPS_MAX.get(scheduler)
@@ -189,18 +199,11 @@ def _check_text(parameter: Parameter, value: Any) -> str | None:
 
 
 def _scheduler(value: str) -> str | None:
-    """What a sampler is called here whose name is AUTOMATIC1111's, or near to it; with the end that tells `sigmas`."""
-
-    def plain(text: str) -> str:
-        return re.sub(r"[\W_]+", "_", text.casefold().replace("++", "pp")).strip("_")
-
-    asked, names = plain(value), {plain(told): name for name, told in SAMPLER_NAMES.items()}
-    names |= {name: name for name in SAMPLER_NAMES}
-    ends = [end for end in SCHEDULE_TYPES if asked.endswith(f"_{end}")]
-    found = names.get(asked.removesuffix(f"_{ends[0]}") if ends else asked)
+    """What a sampler of AUTOMATIC1111 is called here, however it is spelled."""
+    found, sigmas = sampler(re.sub(r"[\s_-]+", " ", value).casefold().replace("dpmpp", "dpm++"))
     if found is None:
         return None
-    return f"{found!r}" + (f" with sigmas: {ends[0]}" if ends and found in WITH_SIGMAS else "")
+    return f"{found!r}" + (f" with sigmas: {sigmas}" if sigmas and found in WITH_SIGMAS else "")
 
 
 def _check_json(value: Any) -> str | None:

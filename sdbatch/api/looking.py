@@ -54,10 +54,11 @@ def _idle(path: Path, store: Store) -> bool:
 
 
 def _at_work(store: Store) -> Iterator[str]:
+    from sdbatch.report.status import plural
+
     for one in attempts.left(store):
-        count = len(one.rows)
-        rows = f"{count:,} row{'' if count == 1 else 's'} in hand"
-        yield ", ".join(part for part in (f"{one.where}: {rows}", one.about) if part)
+        rows = plural(len(one.rows), "row")
+        yield ", ".join(part for part in (f"{one.where}: {rows} in hand", one.about) if part)
 
 
 def sheet(

@@ -116,8 +116,8 @@ def notes(job: prepare.Job) -> list[str]:
 def unnamed(job: prepare.Job) -> list[str]:
     """A line where the job names no model, which people who want their own should hear of."""
     spec = job.spec
-    named = {"model", *spec.values} if "model" in spec.values else {axis.name for axis in (*spec.axes, *spec.zip)}
-    if "model" in named or spec.rows is not None or spec.stage.input is not None or not len(job.rows):
+    named = "model" in spec.values or any(axis.name == "model" for axis in (*spec.axes, *spec.zip))
+    if named or spec.rows is not None or spec.stage.input is not None or not len(job.rows):
         return []
     params = job.rows.take([0])[0].params
     if "model" not in modes.get(params["mode"]).USES:

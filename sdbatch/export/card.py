@@ -8,10 +8,8 @@ from typing import Any
 
 import yaml
 
+from sdbatch import modes
 from sdbatch.export.lines import Line
-
-TXT2IMG = "txt2img"
-"""The mode that is given no picture."""
 
 
 def text(lines: Sequence[Line], name: str, format_: str, runs: Sequence[Mapping[str, Any]], job: str) -> str:
@@ -59,7 +57,7 @@ def _origin(lines: Sequence[Line]) -> str:
 
     def given(line: Line) -> bool:
         earlier = rows.get(line.columns.get("parent_id"))  # of an earlier stage
-        return given(earlier) if earlier is not None else line.columns["mode"] != TXT2IMG
+        return given(earlier) if earlier is not None else modes.get(line.columns["mode"]).PICTURE is not None
 
     from_others = sum(map(given, lines))
     if not from_others:

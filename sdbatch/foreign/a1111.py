@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdbatch.foreign.found import Found, Gathering, number, parsed
-from sdbatch.parameters import SAMPLER_NAMES, SCHEDULE_TYPES
+from sdbatch.parameters import SCHEDULE_TYPES, sampler
 
 KEY = "parameters"
 PAIRS_MIN = 3
@@ -17,7 +17,6 @@ _NEGATIVE = "Negative prompt:"
 _NAME = re.compile(r"\w[\w \-/]{0,99}\Z")
 _QUOTED = re.compile(r'"(?:\\.|[^\\"])*"')
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})\Z")
-_SAMPLERS = {name.casefold(): scheduler for scheduler, name in SAMPLER_NAMES.items()}
 _SIGMAS = {name.casefold(): sigmas for sigmas, name in SCHEDULE_TYPES.items()}
 _AUTOMATIC = {
     "dpm2": "karras",
@@ -130,11 +129,7 @@ def _sampler(gathering: Gathering, settings: dict[str, str]) -> None:
     written = settings.get("Sampler")
     if written is None:
         return
-    name, sigmas = written.casefold(), None
-    for ending, levels in _SIGMAS.items():  # before 1.9 they were part of the name
-        if name.endswith(f" {ending}"):
-            name, sigmas = name.removesuffix(f" {ending}"), levels
-    scheduler = _SAMPLERS.get(name)
+    scheduler, sigmas = sampler(written)
     kind = settings.get("Schedule type", "").casefold()
     if kind == "automatic":
         sigmas = _AUTOMATIC.get(scheduler or "")

@@ -19,6 +19,7 @@ from sdbatch.errors import StoreError, UsageError
 from sdbatch.parameters import PARAMETERS
 from sdbatch.report.drawing import Item, shown
 from sdbatch.report.layout import Axis, Band, Cells, Layout, bare, draw_page, measure, paginate
+from sdbatch.report.status import plural
 
 MAX_VALUES = 24
 """An axis that is chosen for the user has no more values than this, if another can be had."""
@@ -252,7 +253,7 @@ def _within(records: Sequence[Mapping[str, Any]], used: Sequence[str], names: Se
 def _about(manifest: pa.Table, failed: int, axes: tuple[Axis, Axis], inner: Sequence[str]) -> str:
     models = manifest["model"].unique().to_pylist() if "model" in manifest.column_names else []
     parts = [f"model {shown(models[0])}" if len(models) == 1 else f"{len(models)} models"] if models else []
-    parts.append(f"{manifest.num_rows:,} picture{'' if manifest.num_rows == 1 else 's'}")
+    parts.append(plural(manifest.num_rows, "picture"))
     parts += [f"{failed:,} failed"] if failed else []
     ways = zip(axes, ("across", "down"), strict=True)
     parts += [", ".join(f"{bare(axis.name)} {way} ({len(axis.values)})" for axis, way in ways if axis.name)]

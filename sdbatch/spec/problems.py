@@ -98,7 +98,7 @@ def near(word: str, names: Iterable[str]) -> str:
     other = ELSEWHERE.get(word.lower())
     if other in names:
         return f"; did you mean {other!r}?"
-    match = difflib.get_close_matches(word.lower()[:100], list(names), 1, 0.65)
+    match = difflib.get_close_matches(word.lower()[:100], names, 1, 0.65)
     return f"; did you mean {match[0]!r}?" if match else ""
 
 

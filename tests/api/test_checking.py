@@ -219,3 +219,10 @@ def test_the_command(run: Path, sdbatch: Callable[..., subprocess.CompletedProce
 def test_the_page_says_what_each_word_means(root: Path) -> None:
     page = (root / "docs" / "recovery.md").read_text(encoding="utf-8")
     assert [kind for kind in KINDS if f"| `{kind}` |" not in page] == []
+
+
+def test_a_repair_says_how_to_go_on(run: Path, sdbatch: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    gone(run)
+    done = sdbatch("fsck", run, "--repair")
+    assert done.returncode == 0 and "1 missing; repaired" in done.stderr
+    assert f"To make again what was lost: sdbatch run {run}" in done.stderr and "To repair" not in done.stderr
