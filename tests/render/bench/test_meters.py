@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,7 +89,8 @@ def test_matrix_peak_is_work_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_peak_is_that_since_it_was_forgotten() -> None:
-    size = 256 << 20
+    size = 1 << 30  # much more than what earlier tests may give back meanwhile
+    gc.collect()
     clocks.forget_peak("cpu")
     before = clocks.peak("cpu")
     np.ones(size, np.uint8)
